@@ -1,0 +1,1 @@
+"""The task dict: built, packed and read in one place."""
