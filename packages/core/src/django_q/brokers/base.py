@@ -14,17 +14,28 @@ everything else has a default:
 
 A broker that says more about itself in its capabilities is used better: `claim` and
 `acknowledge_many` work in batches, `extend` keeps the lease of running work, `release` gives
-work back. One broker object belongs to one thread.
+work back. Every claim has a receipt of its own, and one that was superseded by a later claim
+neither acknowledges nor extends nor releases anything. One broker object belongs to one thread.
+
+A subclass of such a broker may override a 1.x method alone: the batch method is then replaced
+by the default, which calls the override. The 1.x methods of a broker therefore never call its
+own batch methods (that would be a circle): both stand on something private. `BrokerConformance`
+of `django-q-testkit` tests all of this.
 """
 
 from __future__ import annotations
 
+import inspect
+import selectors
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 from django.core.cache import InvalidCacheBackendError, caches
 
-from django_q.conf import Conf
+from django_q.conf import Conf, get_settings
 from django_q.errors import EnqueueError, UnsupportedByBroker
 
 Receipt = Any
@@ -32,6 +43,9 @@ Receipt = Any
 
 Package = str | bytes
 """A signed task, opaque to brokers."""
+
+IDLE_SECONDS = 1.0
+"""How long a `claim` waits for work before it returns empty-handed."""
 
 
 class Delivery(NamedTuple):
@@ -69,14 +83,21 @@ class Broker:
     """How large may a package be? None: no limit of the broker's own."""
     is_transactional: bool = False
     """Does an enqueue take effect only when the caller's database transaction commits?"""
+    counts_lapses: bool = False
+    """Does a delivery carry its `lapses`, at least as an upper bound? (Else they are always 0.)"""
+    counts_attempts: bool = False
+    """Does a delivery carry its `attempts`? (Else only the Task row knows of earlier ones.)"""
     retries_failures: bool = False
     """Is a failed task presented again after `retry` seconds when `max_attempts` is not set?"""
+    keeps_stats: bool = False
+    """Does the broker itself keep what `set_stat` is given, for all who reach its server?"""
     serves_clusters: bool = True
     """Can other processes reach the queue? (The memory broker's cannot be reached.)"""
 
     waker: int | None = None
-    """A file descriptor that the cluster sets; a blocking `claim` should return when it becomes
-    readable, so that a stop need not wait. Brokers may ignore it."""
+    """A file descriptor that the cluster sets; a `claim` that waits should return when it becomes
+    readable, so that a stop need not wait. What is there is claimed all the same. Brokers may
+    ignore it; `pause` honours it."""
 
     list_key: str
     connection: Any
@@ -89,11 +110,9 @@ class Broker:
         self._info: str | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let a 1.x override win over an inherited batch method that would bypass it."""
         super().__init_subclass__(**kwargs)
-        for single, batch in _BATCH_COUNTERPARTS.items():
-            if single in cls.__dict__ and batch not in cls.__dict__:
-                setattr(cls, batch, Broker.__dict__[batch])
+        _let_overrides_win(cls)
+        _adopt_what_1x_could_not_declare(cls)
 
     def __getstate__(self) -> tuple[str, str | None]:
         return self.list_key, self._info
@@ -160,6 +179,7 @@ class Broker:
         accepted: list[Any] = []
         for package in packages:
             try:
+                self.refuse_unsupported(package, **options)
                 accepted.append(self.enqueue(package, **options))
             except Exception as error:
                 if not accepted:
@@ -171,24 +191,37 @@ class Broker:
     def claim(self, limit: int, lease: float) -> list[Delivery]:
         """Claim up to `limit` packages for `lease` seconds.
 
-        Blocks for about a second when nothing is there, and returns at once when work arrives.
+        Waits for about a second when nothing is there, and returns at once when work arrives.
+        The default asks `dequeue`, again each `poll` seconds where it does not wait itself, and
+        hands on all that it brought: what a 1.x `bulk` took from the server cannot be put back.
         """
-        # One dequeue only: the next one may block, and what came is worth more than what might.
+        idle_until = time.monotonic() + IDLE_SECONDS
+        while True:
+            asked_at = time.monotonic()
+            pairs = list(self.dequeue() or ())
+            if pairs or time.monotonic() >= idle_until:
+                break
+            poll = max(get_settings().poll, 0.001)
+            if self.pause(asked_at + poll - time.monotonic()):
+                break
         return [
             Delivery(str(receipt) if receipt is not None else uuid4().hex, receipt, package)
-            for receipt, package in self.dequeue() or ()
+            for receipt, package in pairs
         ]
 
     def acknowledge_many(self, receipts: list[Receipt]) -> list[Receipt]:
         """Acknowledge claims and return the receipts that were refused because superseded."""
         for receipt in receipts:
-            self.acknowledge(receipt)
+            if receipt is not None:  # 1.x brokers without receipts were never asked
+                self.acknowledge(receipt)
         return []
 
     def extend(self, receipts: list[Receipt], seconds: float) -> dict[Receipt, Receipt | None]:
         """Renew leases to end `seconds` from now: old receipt to the one that counts from now on,
         or to None where the claim was superseded and is lost."""
-        raise UnsupportedByBroker(f"{self.info()} cannot renew the lease of a claimed package.")
+        raise UnsupportedByBroker(
+            f"{type(self).__name__} cannot renew the lease of a claimed package."
+        )
 
     def release(
         self, receipts: list[Receipt], delay: float = 0, count: bool = False
@@ -199,7 +232,7 @@ class Broker:
         is it a lapse.
         """
         raise UnsupportedByBroker(
-            f"{self.info()} cannot take a claimed package back before its lease ends."
+            f"{type(self).__name__} cannot take a claimed package back before its lease ends."
         )
 
     def commits_with(self, using: str) -> bool:
@@ -210,6 +243,51 @@ class Broker:
     def close(self) -> None:
         """Close what the connection holds open; the next call opens it again."""
 
+    # For brokers to build on
+
+    def refuse_unsupported(self, package: Package, **options: Any) -> None:
+        """Raise UnsupportedByBroker where `enqueue(package, **options)` asks for more than the
+        capabilities promise."""
+        for option, value in options.items():
+            capability = _OPTION_CAPABILITIES.get(option)
+            if value is not None and capability and not getattr(self, capability):
+                raise UnsupportedByBroker(
+                    f"{type(self).__name__} has no {option}: its {capability} is False. "
+                    f"Leave {option} out, or use a broker that has it."
+                )
+        self._refuse_delay(options.get("available_at"))
+        self._refuse_size(package)
+
+    def pause(self, seconds: float) -> bool:
+        """Wait, but only until the cluster's waker rings. Did it ring?"""
+        seconds = max(seconds, 0)
+        if self.waker is None:
+            time.sleep(seconds)
+            return False
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.waker, selectors.EVENT_READ)
+            return bool(selector.select(seconds))
+
+    def _refuse_delay(self, available_at: datetime | None) -> None:
+        if available_at is None or self.max_delay is None:
+            return
+        delay = (available_at - datetime.now(UTC)).total_seconds()
+        if delay > self.max_delay:
+            raise UnsupportedByBroker(
+                f"{type(self).__name__} keeps a package back for at most {self.max_delay:g} s; "
+                f"available_at lies {delay:.0f} s ahead."
+            )
+
+    def _refuse_size(self, package: Package) -> None:
+        if self.max_package_bytes is None:
+            return
+        size = len(package.encode() if isinstance(package, str) else package)
+        if size > self.max_package_bytes:
+            raise UnsupportedByBroker(
+                f"{type(self).__name__} takes packages of at most {self.max_package_bytes} bytes; "
+                f"this one has {size}. Pass a reference to the data instead of the data."
+            )
+
     # Cluster status, kept in Django's cache unless the broker has a better place
 
     def set_stat(self, key: str, value: str, timeout: float) -> None:
@@ -218,7 +296,7 @@ class Broker:
             return
         keys = self.cache.get(Conf.Q_STAT, [])
         if key not in keys:
-            self.cache.set(Conf.Q_STAT, [*keys, key])
+            self.cache.set(Conf.Q_STAT, [*keys, key], None)
         self.cache.set(key, value, timeout)
 
     def get_stat(self, key: str) -> str | None:
@@ -232,7 +310,7 @@ class Broker:
         keys = self.cache.get(Conf.Q_STAT, [])
         found = self.cache.get_many(keys)
         if len(found) < len(keys):
-            self.cache.set(Conf.Q_STAT, [key for key in keys if key in found])
+            self.cache.set(Conf.Q_STAT, [key for key in keys if key in found], None)
         return [found[key] for key in keys if key in found]
 
     @staticmethod
@@ -249,8 +327,58 @@ class Broker:
         return None
 
 
+_OPTION_CAPABILITIES = {"priority": "supports_priority", "available_at": "supports_delay"}
+
 _BATCH_COUNTERPARTS = {
     "enqueue": "enqueue_many",
     "dequeue": "claim",
     "acknowledge": "acknowledge_many",
 }
+
+
+def _let_overrides_win(cls: type[Broker]) -> None:
+    """Replace each inherited batch method that would bypass an override of its 1.x method."""
+    for single, batch in _BATCH_COUNTERPARTS.items():
+        default = Broker.__dict__[batch]
+        if getattr(cls, batch) is default or _depth(cls, single) >= _depth(cls, batch):
+            continue
+        setattr(cls, batch, default)
+        for capability in _lost_capabilities(cls, single):
+            if capability not in cls.__dict__:
+                setattr(cls, capability, False)
+
+
+def _lost_capabilities(cls: type[Broker], single: str) -> tuple[str, ...]:
+    """What the 1.x form of a method cannot express."""
+    if single == "dequeue":
+        return ("supports_bulk", "counts_lapses", "counts_attempts")
+    if single == "enqueue" and not _takes_options(cls.enqueue):
+        return ("supports_priority", "supports_delay")
+    return ()
+
+
+def _takes_options(function: Callable[..., Any]) -> bool:
+    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+    return inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _adopt_what_1x_could_not_declare(cls: type[Broker]) -> None:
+    """Who acknowledges has receipts, and had its failures presented again; who overrides
+    `set_stat` has a place for it. A declaration of the class always wins."""
+    implied = {
+        "supports_receipts": "acknowledge",
+        "retries_failures": "acknowledge",
+        "keeps_stats": "set_stat",
+    }
+    for capability, method in implied.items():
+        if _is_overridden(cls, method) and not _is_overridden(cls, capability):
+            setattr(cls, capability, True)
+
+
+def _is_overridden(cls: type[Broker], name: str) -> bool:
+    return cls.__mro__[_depth(cls, name)] is not Broker
+
+
+def _depth(cls: type[Broker], name: str) -> int:
+    """How far up the line of bases the nearest definition lies; mixins count too."""
+    return next(depth for depth, base in enumerate(cls.__mro__) if name in base.__dict__)
