@@ -1,0 +1,47 @@
+"""What a plugin says about a broker or an error reporter that it brings, without importing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name, where the class is, the settings that ask for it, and what to install."""
+
+    name: str
+    """What people call it: `orm`, `redis`, `sentry`."""
+    path: str
+    """The dotted path of the class, imported only when it is chosen."""
+    keys: tuple[str, ...] = ()
+    """The keys that choose it; without any, its name does."""
+    install: str = ""
+    """What `pip install` brings it with all it needs: `django-q-core[redis]`."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"An entry's name must be a word, not {self.name!r}.")
+        if not isinstance(self.path, str) or "." not in self.path.strip("."):
+            raise ValueError(
+                f"The path of entry {self.name!r} must be the dotted path of a class, such as "
+                f"'package.module.Class', not {self.path!r}."
+            )
+        if not isinstance(self.keys, tuple) or not all(isinstance(key, str) for key in self.keys):
+            raise ValueError(
+                f"The keys of entry {self.name!r} must be a tuple of words, not {self.keys!r}."
+            )
+
+    @property
+    def answers_to(self) -> tuple[str, ...]:
+        """The keys by which settings choose this entry."""
+        return self.keys or (self.name,)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerEntry(Entry):
+    """A broker; its keys are those of `Q_CLUSTER` itself: `{"orm": "default"}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReporterEntry(Entry):
+    """An error reporter; its keys are those of `Q_CLUSTER["error_reporter"]`."""
