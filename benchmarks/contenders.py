@@ -1,0 +1,78 @@
+"""What is compared, each installed in an environment of its own that later runs reuse."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DJANGO = "Django~=5.2.0"
+"""The same in both environments, and the newest that every supported Python runs."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A library and how to install it."""
+
+    key: str
+    title: str
+    requirements: tuple[str, ...]
+    distribution: str
+
+    def python(self, fresh: bool = False) -> Path:
+        """Return the interpreter of its environment, made if it is not there yet."""
+        folder = cache_folder() / f"{self.key}-{self._fingerprint()}"
+        python = folder / "bin" / "python"
+        ready = folder / "ready"
+        if fresh or not ready.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            install(folder, python, [DJANGO, *self.requirements])
+            ready.touch()
+        return python
+
+    def version(self) -> str:
+        """Return the installed version."""
+        code = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
+        command = [str(self.python()), "-c", code, self.distribution]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def _fingerprint(self) -> str:
+        parts = [sys.version, str(ROOT), DJANGO, *self.requirements]
+        parts += [path.read_text() for path in sorted(ROOT.glob("packages/*/pyproject.toml"))]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+Q2 = Contender("q2", "Django Q2", ("django-q2==1.11.1",), "django-q2")
+OURS = Contender(
+    "ours",
+    "django-q-core",
+    ("-e", str(ROOT / "packages/core"), "-e", str(ROOT / "packages/broker-orm")),
+    "django-q-core",
+)
+
+
+def cache_folder() -> Path:
+    """Return where the environments are kept: this user's, in the system's temporary folder."""
+    folder = Path(tempfile.gettempdir()) / f"django-q-bench-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def install(folder: Path, python: Path, requirements: list[str]) -> None:
+    """Make a virtual environment; with hatch's uv in a second, else with pip."""
+    uv = os.environ.get("HATCH_UV") or shutil.which("uv")
+    if uv:
+        run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)])
+        run([uv, "pip", "install", "--quiet", "--python", str(python), *requirements])
+    else:
+        run([sys.executable, "-m", "venv", str(folder)])
+        run([str(python), "-m", "pip", "install", "--quiet", *requirements])
+
+
+def run(command: list[str]) -> None:
+    """Run a command; its error output is the user's to read."""
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)

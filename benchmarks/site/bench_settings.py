@@ -1,0 +1,45 @@
+"""Django settings of the benchmark, the same for both: SQLite in WAL mode, two workers."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django.db.backends.signals import connection_created
+
+FOLDER = Path(os.environ["BENCH_FOLDER"])
+
+SECRET_KEY = "the benchmark signs its tasks with this"
+USE_TZ = True
+TIME_ZONE = "UTC"
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django_q"]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(FOLDER / "bench.sqlite3"),
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+        },
+    }
+}
+Q_CLUSTER: dict[str, Any] = {"name": "bench", "orm": "default", "workers": 2}
+if save_limit := os.environ.get("BENCH_SAVE_LIMIT"):
+    Q_CLUSTER["save_limit"] = int(save_limit)
+
+
+def trace(connection: Any, **_: object) -> None:
+    """Write every statement of a new connection to the file of statements, one line each."""
+    descriptor = os.open(FOLDER / "statements", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def note(statement: str) -> None:
+        line = " ".join(statement.split())[:200]
+        os.write(descriptor, line.encode(errors="replace") + b"\n")
+
+    connection.connection.set_trace_callback(note)
+
+
+if os.environ.get("BENCH_TRACE"):
+    # Only where statements are counted: a drain is not slowed down by it.
+    connection_created.connect(trace, weak=False)
