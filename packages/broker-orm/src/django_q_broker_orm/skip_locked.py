@@ -1,0 +1,84 @@
+"""The queue's table on databases that pass over the rows others are claiming: MySQL, MariaDB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from django_q.databases import transact
+from django_q.models import OrmQ
+from django_q_broker_orm.receipts import Claimed
+from django_q_broker_orm.table import (
+    Change,
+    Table,
+    Taken,
+    Until,
+    columns_of,
+    end_of,
+    stored,
+)
+
+
+class SkipLockedTable(Table):
+    """SELECT … FOR UPDATE SKIP LOCKED and the write in one transaction, rows by ascending id."""
+
+    def take(
+        self, priority: int, limit: int, now: datetime, until: Until, claim: int
+    ) -> list[Taken]:
+        return transact(self.alias, lambda: self._take(priority, limit, now, until, claim))
+
+    def _take(
+        self, priority: int, limit: int, now: datetime, until: Until, claim: int
+    ) -> list[Taken]:
+        waiting = self.available(priority, now).select_for_update(skip_locked=True)
+        found = list(waiting[:limit])
+        for row in found:
+            row.lapses, row.claim = row.lapses + (row.claim is not None), claim
+            row.lock = stored(end_of(until, row))
+        self.write_claims(found)
+        return [Taken(row.pk, row.payload, row.lapses, row.attempts) for row in found]
+
+    def write_claims(self, found: list[OrmQ]) -> None:
+        """Write what `_take` decided: one statement for all rows that are alike."""
+        alike: dict[tuple[datetime | None, int], list[int]] = {}
+        for row in found:
+            alike.setdefault((row.lock, row.lapses), []).append(row.pk)
+        for (lock, lapses), ids in alike.items():
+            self.rows.filter(pk__in=ids).update(lock=lock, lapses=lapses, claim=found[0].claim)
+
+    def delete(self, claims: Sequence[Claimed]) -> set[Claimed]:
+        def work() -> set[Claimed]:
+            held = self._lock(claims)
+            self.rows.filter(pk__in=[claimed.id for claimed in held]).delete()
+            return held
+
+        return transact(self.alias, work)
+
+    def change(self, claims: Sequence[Claimed], change: Change) -> set[Claimed]:
+        # A renewal never waits: what is locked is being settled or renewed just now.
+        def work() -> set[Claimed]:
+            held = self._lock(claims, skip_locked=not change.free)
+            rows = self.rows.filter(pk__in=[claimed.id for claimed in held])
+            rows.update(**columns_of(change))
+            return held
+
+        held = transact(self.alias, work)
+        missed = set(claims) - held
+        if missed and not change.free:
+            held |= self._still_held(missed, self.rows)
+        return held
+
+    def _lock(self, claims: Sequence[Claimed], skip_locked: bool = False) -> set[Claimed]:
+        locked = self.rows.select_for_update(skip_locked=skip_locked)
+        return self._still_held(set(claims), locked.order_by("id"))
+
+    def _still_held(self, claims: set[Claimed], rows: QuerySet[OrmQ]) -> set[Claimed]:
+        ids = sorted(claimed.id for claimed in claims)
+        now_held = dict(rows.filter(pk__in=ids).values_list("id", "claim"))
+        return {
+            claimed
+            for claimed in claims
+            if claimed.id in now_held and claimed.claim in (None, now_held[claimed.id])
+        }
