@@ -1,0 +1,377 @@
+"""Builds a task from a call and hands it, signed, to the broker."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import DatabaseError
+from django.utils import timezone
+
+from django_q import package, signals
+from django_q.brokers import Broker, get_broker
+from django_q.conf import Settings, get_settings, logger
+from django_q.errors import TaskRefused, UnsupportedByBroker
+from django_q.tasks import ready
+
+TaskDict = dict[str, Any]
+Func = str | Callable[..., Any]
+
+OPTIONS = (
+    "hook",
+    "group",
+    "save",
+    "sync",
+    "cached",
+    "ack_failure",
+    "iter_count",
+    "iter_cached",
+    "chain",
+    "broker",
+    "cluster",
+    "timeout",
+)
+"""The keywords of `async_task` that describe the task and never reach its function."""
+
+
+def async_task(func: Func, *args: Any, **kwargs: Any) -> str:
+    """Queue a call of `func` for the cluster and return the task's id.
+
+    Options: hook, group, save, sync, cached, ack_failure, cluster, timeout, broker, task_name;
+    as keywords, or as keys of one dict `q_options`, which wins. All other keywords go to `func`.
+    """
+    settings = get_settings()
+    task = build(func, args, kwargs, settings)
+    broker = task.pop("broker", None)
+    signed = finish(task, settings)
+    if task.get("sync"):
+        return _sync(signed)
+    put(broker or get_broker(task.get("cluster")), signed, settings)
+    logger.debug("Pushed %s %s", task["name"], task["id"])
+    return str(task["id"])
+
+
+def build(
+    func: Func, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Settings
+) -> TaskDict:
+    """The task dict of one call, or TaskRefused for one that could never run or be recorded.
+
+    It still holds the `broker` option, which is the caller's to take out.
+    """
+    keywords = kwargs.copy()
+    q_options = keywords.pop("q_options", None) or {}
+    name, task_id = package.new_id()
+    # Popped even where q_options names the task: it is never the function's.
+    own_name = keywords.pop("task_name", None)
+    task: TaskDict = {
+        "id": task_id,
+        "name": own_name or q_options.get("task_name") or name,
+        "func": func,
+        "args": args,
+    }
+    if q_options or not OPTION_SET.isdisjoint(keywords):
+        for option in OPTIONS:
+            if option in q_options:
+                task[option] = q_options[option]
+            elif option in keywords:
+                task[option] = keywords.pop(option)
+    if settings.cached and "cached" not in task:
+        task["cached"] = settings.cached
+    if settings.sync and "sync" not in task:
+        task["sync"] = settings.sync
+    if settings.ack_failures and "ack_failure" not in task:
+        task["ack_failure"] = settings.ack_failures
+    task["kwargs"] = keywords
+    refuse_problems(task)
+    return task
+
+
+OPTION_SET = frozenset(OPTIONS)
+
+
+def refuse_problems(task: TaskDict) -> None:
+    """Raise TaskRefused for a task that no worker could run or record."""
+    problem = package.problem(task)
+    if problem is not None:
+        raise TaskRefused(problem)
+
+
+def finish(task: TaskDict, settings: Settings) -> str:
+    """Stamp the task, tell who listens, and sign it."""
+    task["started"] = timezone.now()
+    signals.notify(signals.pre_enqueue, task=task)
+    try:
+        return package.dumps(task)
+    except (
+        pickle.PicklingError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        RecursionError,
+        NotImplementedError,
+    ) as error:
+        raise TaskRefused(_what_does_not_pack(task, settings, error)) from error
+
+
+def _what_does_not_pack(task: TaskDict, settings: Settings, error: Exception) -> str:
+    """Name the part that cannot be packed; asked only once packing has failed."""
+    for part, value in _parts(task):
+        try:
+            pickle.dumps(value)
+        except Exception as reason:
+            return (
+                f"{part} of task {task['name']!r} cannot be pickled, so no worker could be given "
+                f"it: {value!r:.200} ({reason}). Give a value of a module-level class, or a key "
+                "by which the task can look it up."
+            )
+    return (
+        f"task {task['name']!r} cannot be packed with serializer {settings.serializer!r}: {error}"
+    )
+
+
+def _parts(task: TaskDict) -> list[tuple[str, Any]]:
+    parts: list[tuple[str, Any]] = [("func", task["func"])]
+    parts += [(f"argument {index}", value) for index, value in enumerate(task["args"])]
+    parts += [(f"keyword argument {key!r}", value) for key, value in task["kwargs"].items()]
+    parts += [
+        (f"option {key!r}", value)
+        for key, value in task.items()
+        if key not in ("func", "args", "kwargs")
+    ]
+    return parts
+
+
+def put(
+    broker: Broker,
+    signed: str,
+    settings: Settings,
+    *,
+    priority: int = 0,
+    available_at: datetime | None = None,
+) -> Any:
+    """Give one signed task to the broker, or say at once what the broker cannot do."""
+    ready.installed(settings)
+    _fits(broker, signed)
+    options = _broker_options(broker, priority, available_at)
+    try:
+        enqueue_id = broker.enqueue(signed, **options)
+    except DatabaseError as error:
+        ready.explain(error)
+        raise
+    logger.info("Enqueued [%s] %s", broker.list_key, enqueue_id)
+    return enqueue_id
+
+
+def put_many(broker: Broker, signed: Sequence[str], settings: Settings) -> list[Any]:
+    """Give many signed tasks to the broker in one call."""
+    ready.installed(settings)
+    for each in signed:
+        _fits(broker, each)
+    try:
+        enqueue_ids = broker.enqueue_many(list(signed))
+    except DatabaseError as error:
+        ready.explain(error)
+        raise
+    if logger.isEnabledFor(logging.INFO):
+        for enqueue_id in enqueue_ids:
+            logger.info("Enqueued [%s] %s", broker.list_key, enqueue_id)
+    return enqueue_ids
+
+
+def _fits(broker: Broker, signed: str) -> None:
+    limit = broker.max_package_bytes
+    if limit is not None and len(signed) > limit:
+        raise TaskRefused(
+            f"the signed task has {len(signed)} bytes; {broker.info()} takes at most {limit}. "
+            "Pass a key to the data instead of the data, or set Q_CLUSTER['compress'] = True."
+        )
+
+
+def _broker_options(broker: Broker, priority: int, available_at: datetime | None) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if priority:
+        if not broker.supports_priority:
+            raise UnsupportedByBroker(
+                f"{broker.info()} has no priorities; asked for priority={priority}."
+            )
+        options["priority"] = priority
+    if available_at is not None:
+        _refuse_delay(broker, available_at)
+        options["available_at"] = available_at
+    return options
+
+
+def _refuse_delay(broker: Broker, available_at: datetime) -> None:
+    if not broker.supports_delay:
+        raise UnsupportedByBroker(
+            f"{broker.info()} cannot keep a task back; asked for available_at={available_at}."
+        )
+    ahead = (available_at - timezone.now()).total_seconds()
+    if broker.max_delay is not None and ahead > broker.max_delay:
+        raise UnsupportedByBroker(
+            f"{broker.info()} can keep a task back for {broker.max_delay:g} s at most; "
+            f"asked for {ahead:.0f} s."
+        )
+
+
+def _sync(signed: str) -> str:
+    """Run a signed task in this process: what `sync=True` means."""
+    from django_q.tasks.sync import run_package  # imports the models: not at import time
+
+    return run_package(signed)
+
+
+class AsyncTask:
+    """One call of `async_task` kept as an object, with its options as attributes.
+
+    Changing anything after a run makes the result unknown until the next `run()`.
+    """
+
+    def __init__(self, func: Func, *args: Any, **kwargs: Any) -> None:
+        self.id = ""
+        self.started = False
+        self._func = func
+        self._args = args
+        self._kwargs = kwargs
+
+    @property
+    def func(self) -> Func:
+        """The function, or its dotted path."""
+        return self._func
+
+    @func.setter
+    def func(self, value: Func) -> None:
+        self._func = value
+        self.started = False
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The positional arguments of the function."""
+        return self._args
+
+    @args.setter
+    def args(self, value: tuple[Any, ...]) -> None:
+        self._args = value
+        self.started = False
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The keyword arguments of the function, with the options among them."""
+        return self._kwargs
+
+    @kwargs.setter
+    def kwargs(self, value: dict[str, Any]) -> None:
+        self._kwargs = value
+        self.started = False
+
+    @property
+    def broker(self) -> Broker | None:
+        """The broker to use; None: the configured one."""
+        broker: Broker | None = self._get_option("broker")
+        return broker
+
+    @broker.setter
+    def broker(self, value: Broker | None) -> None:
+        self._set_option("broker", value)
+
+    @property
+    def sync(self) -> bool | None:
+        """Run in the caller?"""
+        sync: bool | None = self._get_option("sync")
+        return sync
+
+    @sync.setter
+    def sync(self, value: bool | None) -> None:
+        self._set_option("sync", value)
+
+    @property
+    def save(self) -> bool | None:
+        """Save the result? None: as the settings say."""
+        save: bool | None = self._get_option("save")
+        return save
+
+    @save.setter
+    def save(self, value: bool | None) -> None:
+        self._set_option("save", value)
+
+    @property
+    def hook(self) -> Any:
+        """What to call with the finished task."""
+        return self._get_option("hook")
+
+    @hook.setter
+    def hook(self, value: Any) -> None:
+        self._set_option("hook", value)
+
+    @property
+    def group(self) -> str | None:
+        """The group's label."""
+        group: str | None = self._get_option("group")
+        return group
+
+    @group.setter
+    def group(self, value: str | None) -> None:
+        self._set_option("group", value)
+
+    @property
+    def cached(self) -> bool | int:
+        """Keep the result in the cache instead of the database? A number: for so many seconds."""
+        cached: bool | int = self._get_option("cached", get_settings().cached)
+        return cached
+
+    @cached.setter
+    def cached(self, value: bool | int) -> None:
+        self._set_option("cached", value)
+
+    def run(self) -> str:
+        """Queue the task and return its id."""
+        self.id = async_task(self.func, *self.args, **self.kwargs)
+        self.started = True
+        return self.id
+
+    def result(self, wait: int = 0) -> Any:
+        """The result, waited for `wait` milliseconds (-1: for ever); None while not run."""
+        from django_q.tasks.results import result  # results stand on the models
+
+        return result(self.id, wait=wait, cached=self.cached) if self.started else None
+
+    def fetch(self, wait: int = 0) -> Any:
+        """The finished Task, waited for `wait` milliseconds (-1: for ever)."""
+        from django_q.tasks.results import fetch
+
+        return fetch(self.id, wait=wait, cached=self.cached) if self.started else None
+
+    def result_group(self, failures: bool = False, wait: int = 0, count: int | None = None) -> Any:
+        """The results of the task's group."""
+        from django_q.tasks.groups import result_group
+
+        if not self.started or not self.group:
+            return None
+        return result_group(
+            self.group, failures=failures, wait=wait, count=count, cached=self.cached
+        )
+
+    def fetch_group(self, failures: bool = True, wait: int = 0, count: int | None = None) -> Any:
+        """The finished Tasks of the task's group."""
+        from django_q.tasks.groups import fetch_group
+
+        if not self.started or not self.group:
+            return None
+        return fetch_group(
+            self.group, failures=failures, wait=wait, count=count, cached=self.cached
+        )
+
+    def _set_option(self, key: str, value: Any) -> None:
+        # q_options may be the caller's own dict: replaced, never changed.
+        if "q_options" in self._kwargs:
+            self._kwargs["q_options"] = {**(self._kwargs["q_options"] or {}), key: value}
+        else:
+            self._kwargs[key] = value
+        self.started = False
+
+    def _get_option(self, key: str, default: Any = None) -> Any:
+        options = self._kwargs.get("q_options") or {}
+        return options[key] if key in options else self._kwargs.get(key, default)

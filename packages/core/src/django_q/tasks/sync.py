@@ -1,0 +1,78 @@
+"""Runs a package in the caller's process: worker and monitor in one, for `sync=True`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.core.cache import caches
+from django.db import DatabaseError, router, transaction
+
+from django_q import package, records, signals
+from django_q.conf import Settings, get_settings, logger
+from django_q.models import Task
+from django_q.tasks import execution, ready
+from django_q.tasks.hooks import run_hook
+
+if TYPE_CHECKING:
+    from django_q.tasks.enqueue import TaskDict
+
+
+def run_package(signed: str) -> str:
+    """Run a signed task, and the chain behind it, and return its id.
+
+    What a task raises is recorded, told to its hook, and then raised to the caller. The caller's
+    database connections and transaction are used as they are.
+    """
+    settings = get_settings()
+    ready.installed(settings)
+    task = package.loads(signed)
+    task_id: str = task["id"]
+    link = _run(task, settings)
+    while link is not None:
+        link = _run(package.loads(link.package), settings)
+    return task_id
+
+
+def _run(task: TaskDict, settings: Settings) -> records.Link | None:
+    """Run one task to its end; return the next link of its chain."""
+    hook = task.get("hook")
+    outcome, error = execution.perform(task, settings)
+    _record(outcome, settings)
+    _log(task)
+    if hook:
+        run_hook(hook, records.load_task(outcome))
+    signals.notify(signals.post_execute, task=task)
+    if error is not None:
+        raise error
+    return outcome.link
+
+
+def _record(outcome: records.Outcome, settings: Settings) -> None:
+    recorded = [outcome]
+    if outcome.saved or outcome.item is not None:
+        recorded += _write(outcome)
+    for each in recorded:
+        if each.cache is not None:
+            records.cache_write(caches[settings.cache], each.cache)
+
+
+def _write(outcome: records.Outcome) -> list[records.Outcome]:
+    """Write a row or an item; return what it completes."""
+    using = router.db_for_write(Task)
+    try:
+        with transaction.atomic(using=using):
+            records.write([outcome], using)
+            if outcome.item is None:
+                return []
+            return records.collate({outcome.item.group: outcome.item}, using)
+    except DatabaseError as error:
+        ready.explain(error)
+        raise
+
+
+def _log(task: TaskDict) -> None:
+    func = package.func_repr(task["func"])
+    if task["success"]:
+        logger.info("Processed '%s' (%s)", func, task["name"])
+    else:
+        logger.error("Failed '%s' (%s) - %s", func, task["name"], task["result"])
