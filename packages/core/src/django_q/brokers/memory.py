@@ -141,6 +141,11 @@ class Memory(Broker):
             self.connection.advanced += seconds
             self.connection.changed.notify_all()
 
+    def packages(self) -> list[Package]:
+        """All packages of the queue, claimed or not, in the order of their enqueues."""
+        with self.connection.changed:
+            return [entry.package for entry in self.connection.entries.values()]
+
     # One package at a time
 
     def enqueue(
