@@ -112,9 +112,10 @@ def _import(module_name: str, entry: BrokerEntry, manager: Manager) -> ModuleTyp
             hint = _did_you_mean(entry.path, _known_paths(manager))
             message = f"{_title(entry)}: there is no module {error.name!r}.{hint}"
             raise UnknownBroker(message + _cure(entry)) from error
-        if error.name in FIRST_PARTY_MODULES:  # a 1.x path, whose shim says what to install
+        if (error.name or "").split(".")[0] in FIRST_PARTY_MODULES:
+            # A 1.x path, whose shim says what to install.
             raise UnknownBroker(f"{_title(entry)}: {error}") from error
-        raise PluginError(f"{_title(entry)} cannot be imported: {error}{_cure(entry)}") from error
+        raise PluginError(f"{_title(entry)} cannot be imported: {error}.{_cure(entry)}") from error
     except Exception as error:
         description = f"{type(error).__name__}: {error}"
         raise PluginError(f"{_title(entry)} cannot be imported: {description}") from error

@@ -10,6 +10,7 @@ import importlib.metadata
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint
@@ -78,11 +79,9 @@ class Manager:
             plugin = entry_point.load()
         except (Exception, SystemExit) as error:
             self._refuse(name, origin, f"could not be imported: {_described(error)}", error)
-            return
-        try:
-            self.register(plugin, name, origin)
-        except PluginError as error:
-            logger.warning("%s", error)
+        else:
+            with suppress(PluginError):  # kept and logged
+                self.register(plugin, name, origin)
 
     def register(self, plugin: object, name: str, distribution: str = "this process") -> None:
         """Make a module or object with `@hookimpl` functions a plugin.
@@ -137,6 +136,8 @@ class Manager:
         error.__cause__ = cause
         self.plugins[name] = Plugin(name, distribution, error)
         self._plugins_changed()
+        # Said once per process: nobody may ever choose a plugin that only listens.
+        logger.warning("%s", error)
         return error
 
     def _free_name(self, entry_point: EntryPoint) -> str:
@@ -193,7 +194,7 @@ class Manager:
         except (Exception, SystemExit) as error:
             origin = self.plugins[listener.plugin].distribution
             reason = f"could not name what it brings: {_described(error)}"
-            logger.warning("%s", self._refuse(listener.plugin, origin, reason, error))
+            self._refuse(listener.plugin, origin, reason, error)
             return []
 
     # Lifecycle
