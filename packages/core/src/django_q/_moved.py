@@ -32,7 +32,7 @@ ENDED = {
         "get_ids": _READ_STATUS,
     },
     "django_q.scheduler": {
-        "scheduler": "A cluster runs its schedules itself; make them with django_q.tasks.schedule()."
+        "scheduler": "A cluster runs schedules itself; make them with django_q.tasks.schedule()."
     },
     "django_q.monitor_terminal": {
         "monitor": _READ_STATUS,

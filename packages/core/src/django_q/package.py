@@ -34,7 +34,16 @@ from django_q.signing import (
     unsign,
 )
 
-__all__ = ["BadSignature", "TaskDict", "dumps", "func_repr", "inspect", "loads", "new_id", "problem"]
+__all__ = [
+    "BadSignature",
+    "TaskDict",
+    "dumps",
+    "func_repr",
+    "inspect",
+    "loads",
+    "new_id",
+    "problem",
+]
 
 TaskDict = dict[str, Any]
 """id, name, func, args, kwargs, started, and the options that were given (see docs/tasks.md)."""

@@ -57,9 +57,7 @@ class TimeoutHandler:
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._is_armed = False
         # None: the earlier handler was not installed from Python, so it cannot be put back.
-        signal.signal(
-            signal.SIGALRM, signal.SIG_DFL if self._previous is None else self._previous
-        )
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if self._previous is None else self._previous)
 
 
 def can_interrupt() -> bool:
