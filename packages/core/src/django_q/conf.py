@@ -142,7 +142,7 @@ def _merge(options: dict[str, Any], cluster_name: str | None) -> dict[str, Any]:
 
 
 def _build(options: dict[str, Any]) -> Settings:
-    values = {
+    values: dict[str, Any] = {
         key: bool(value) if key in _FLAGS else value
         for key, value in options.items()
         if key in _PLAIN_FIELDS
@@ -244,7 +244,7 @@ _DERIVED: dict[str, Callable[[], Any]] = {
     "IDLE": lambda: _("Idle"),
     "STOPPED": lambda: _("Stopped"),
     "STOPPING": lambda: _("Stopping"),
-    "conf": lambda: merged_options(),
+    "conf": merged_options,
     "_Q_CLUSTER_NAME": lambda: os.environ.get(CLUSTER_NAME_VARIABLE),
 }
 

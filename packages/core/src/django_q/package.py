@@ -19,7 +19,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from math import isfinite
-from typing import Any
+from typing import Any, Self
 from uuid import UUID, SafeUUID
 
 from django_q import humanhash
@@ -229,7 +229,7 @@ class _Inert(type):
         return cls.path
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        return cls.__new__(cls)
+        return object.__new__(cls)  # type: ignore[arg-type]
 
 
 class _StandIn(metaclass=_Inert):
@@ -243,7 +243,7 @@ class _StandIn(metaclass=_Inert):
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (type(self).path,)
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> _StandIn:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         return object.__new__(cls)
 
     @staticmethod

@@ -25,7 +25,7 @@ class SharedCounter:
 
     @property
     def value(self) -> int:
-        return self.count.value
+        return int(self.count.value)
 
 
 class Queue(ProcessQueue):  # type: ignore[type-arg]  # it cannot be subscripted at run time
@@ -37,11 +37,11 @@ class Queue(ProcessQueue):  # type: ignore[type-arg]  # it cannot be subscripted
         self.size = SharedCounter()
 
     def __getstate__(self) -> Any:
-        return super().__getstate__(), self.size  # type: ignore[misc]
+        return super().__getstate__(), self.size
 
     def __setstate__(self, state: Any) -> None:
         inherited, self.size = state
-        super().__setstate__(inherited)  # type: ignore[misc]
+        super().__setstate__(inherited)
 
     def put(self, *args: Any, **kwargs: Any) -> None:
         super().put(*args, **kwargs)
