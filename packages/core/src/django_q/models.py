@@ -17,7 +17,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from picklefield.fields import PickledObjectField
 
-from django_q import package
+from django_q import package, scheduling
+from django_q.conf import get_settings
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -210,7 +211,7 @@ class SuccessManager(models.Manager["Success"]):
 class Success(Task):
     """A task that succeeded."""
 
-    objects = SuccessManager()
+    objects: ClassVar = SuccessManager()
 
     class Meta:
         app_label = "django_q"
@@ -230,7 +231,7 @@ class FailureManager(models.Manager["Failure"]):
 class Failure(Task):
     """A task that failed."""
 
-    objects = FailureManager()
+    objects: ClassVar = FailureManager()
 
     class Meta:
         app_label = "django_q"
@@ -426,16 +427,21 @@ class Schedule(models.Model):
             self.next_run = self.calculate_next_run(timezone.now())
         super().save(*args, **kwargs)
 
-    def calculate_next_run(self, next_run: datetime | None = None) -> datetime:
-        """The occurrence after `next_run`, or after the one now due."""
-        from django_q import scheduling  # imports this module
-
-        return scheduling.next_run(self, next_run or self.next_run)
+    def calculate_next_run(self, next_run: datetime | None = None) -> datetime | None:
+        """The occurrence after `next_run`, or after the one now due; None: there is no other."""
+        return scheduling.next_run(
+            self.schedule_type,
+            next_run or self.next_run or timezone.now(),
+            minutes=self.minutes,
+            cron=self.cron,
+            zone=get_settings().time_zone,
+        )
 
     @_column(_("success"), boolean=True)
     def success(self) -> bool | None:
         """Did the latest run succeed? None while nothing is known."""
-        return self._latest("success")
+        success: bool | None = self._latest("success")
+        return success
 
     @_column(_("last_run"))
     def last_run(self) -> str | None:
@@ -525,7 +531,7 @@ class OrmQ(models.Model):
             return {"id": f"*{type(error).__name__}"}
 
     @_column(_("Function"))
-    def func(self) -> str:
+    def func(self) -> str | None:
         return package.func_repr(self.task.get("func"))
 
     @_column(_("Task id"))
@@ -561,6 +567,7 @@ class IterItem(models.Model):
     group = models.CharField(max_length=100)
     index = models.IntegerField()
     success = models.BooleanField()
+    args = models.TextField(null=True)
     result = models.TextField(null=True)
     created = models.DateTimeField()
 

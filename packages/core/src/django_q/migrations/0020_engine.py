@@ -26,6 +26,7 @@ class Migration(migrations.Migration):
                 ("group", models.CharField(max_length=100)),
                 ("index", models.IntegerField()),
                 ("success", models.BooleanField()),
+                ("args", models.TextField(null=True)),
                 ("result", models.TextField(null=True)),
                 ("created", models.DateTimeField()),
             ],
