@@ -1,0 +1,119 @@
+"""The wheels hold what an installed site needs, and install and import where nothing else is."""
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.conftest import Wheel
+
+OFFLINE = ("Failed to fetch", "NewConnectionError", "dns error", "Temporary failure")
+
+IMPORT = """\
+import os, sys, threading
+import django_q
+modules = sorted(name for name in sys.modules if name.partition(".")[0] in ("django", "redis"))
+assert "DJANGO_SETTINGS_MODULE" not in os.environ
+assert threading.active_count() == 1, threading.enumerate()
+assert "django.db" not in modules, modules
+print(django_q.__file__)
+"""
+
+
+def test_every_wheel_holds_each_file_of_its_package(wheels: list[Wheel]) -> None:
+    for wheel in wheels:
+        package = wheel.distribution.package
+        expected = {
+            path.relative_to(package.parent).as_posix()
+            for path in package.rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+        packed = {name for name in wheel.names if ".dist-info/" not in name}
+
+        assert packed == expected, wheel.path.name
+
+
+def test_every_wheel_is_typed_and_licensed(wheels: list[Wheel]) -> None:
+    for wheel in wheels:
+        assert f"{wheel.distribution.package.name}/py.typed" in wheel.names
+        assert wheel.read(".dist-info/licenses/LICENSE").startswith("MIT License")
+        assert wheel.metadata["License-Expression"] == "MIT"
+
+
+def test_every_wheel_shows_its_readme(wheels: list[Wheel]) -> None:
+    for wheel in wheels:
+        readme = (wheel.distribution.folder / "README.md").read_text().strip()
+
+        assert len(readme.splitlines()) > 5, wheel.path.name
+        assert str(wheel.metadata.get_payload()).strip() == readme
+
+
+def test_all_wheels_have_one_version(wheels: list[Wheel]) -> None:
+    assert len({wheel.metadata["Version"] for wheel in wheels}) == 1
+
+
+def test_cores_wheel_has_commands_and_migrations(wheels: list[Wheel]) -> None:
+    (core,) = [wheel for wheel in wheels if wheel.distribution.name == "django-q-core"]
+
+    assert "django_q/management/__init__.py" in core.names
+    assert "django_q/management/commands/__init__.py" in core.names
+    assert "django_q/management/commands/qcluster.py" in core.names
+    assert "django_q/migrations/__init__.py" in core.names
+    assert "django_q/migrations/0001_initial.py" in core.names
+
+
+def test_every_entry_point_leads_to_a_module_of_its_wheel(wheels: list[Wheel]) -> None:
+    for wheel in wheels:
+        groups = wheel.distribution.project.get("entry-points", {})
+        for group in groups.keys() - {"djangoq.errorreporters"}:
+            for name, value in groups[group].items():
+                path = EntryPoint(name, value, group).module.replace(".", "/")
+
+                assert {f"{path}.py", f"{path}/__init__.py"} & set(wheel.names), value
+                assert f"{name} = {value}" in wheel.read("entry_points.txt")
+
+
+def test_installed_wheels_import_without_settings_and_without_side_effects(
+    wheels: list[Wheel], tmp_path: Path
+) -> None:
+    python = install(tmp_path / "venv", [wheel.path for wheel in wheels])
+    env = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO")}
+
+    done = subprocess.run(
+        [str(python), "-c", IMPORT],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path.resolve())
+    assert done.stderr == ""
+
+
+def install(folder: Path, wheels: list[Path]) -> Path:
+    """Install wheels and what they require into an empty environment; return its interpreter."""
+    python = folder / "bin" / "python"
+    uv = os.environ.get("HATCH_UV") or shutil.which("uv")
+    if uv:
+        commands = [
+            [uv, "venv", "--python", sys.executable, str(folder)],
+            [uv, "pip", "install", "--python", str(python), *map(str, wheels)],
+        ]
+    else:
+        commands = [
+            [sys.executable, "-m", "venv", str(folder)],
+            [str(python), "-m", "pip", "install", *map(str, wheels)],
+        ]
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode and not os.environ.get("CI") and any(t in done.stderr for t in OFFLINE):
+            pytest.skip("PyPI cannot be reached: connect this machine to install the wheels")
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return python
