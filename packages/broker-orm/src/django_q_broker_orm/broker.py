@@ -38,6 +38,8 @@ class ORM(Broker):
     supports_delay = True
     supports_priority = True
     is_transactional = True
+    counts_lapses = True
+    counts_attempts = True
     retries_failures = True
 
     def __init__(self, list_key: str | None = None) -> None:
@@ -256,9 +258,7 @@ class ORM(Broker):
 
 def _claim_by_dequeue(self: ORM, limit: int, lease: float) -> list[Delivery]:
     """What `claim` is where a subclass overrides only the `dequeue` of 1.x."""
-    return [
-        Delivery(key_of(receipt), receipt, package) for receipt, package in self.dequeue() or ()
-    ]
+    return [one._replace(key=key_of(one.receipt)) for one in Broker.claim(self, limit, lease)]
 
 
 def _text(package: Package) -> str:
