@@ -204,10 +204,7 @@ class Broker:
             poll = max(get_settings().poll, 0.001)
             if self.pause(asked_at + poll - time.monotonic()):
                 break
-        return [
-            Delivery(str(receipt) if receipt is not None else uuid4().hex, receipt, package)
-            for receipt, package in pairs
-        ]
+        return [Delivery(self.key_of(receipt), receipt, package) for receipt, package in pairs]
 
     def acknowledge_many(self, receipts: list[Receipt]) -> list[Receipt]:
         """Acknowledge claims and return the receipts that were refused because superseded."""
@@ -257,6 +254,11 @@ class Broker:
                 )
         self._refuse_delay(options.get("available_at"))
         self._refuse_size(package)
+
+    def key_of(self, receipt: Receipt) -> str:
+        """The `key` of what was dequeued with this receipt; overridden where a receipt names the
+        claim too, since the key is to be the same in every claim."""
+        return uuid4().hex if receipt is None else str(receipt)
 
     def pause(self, seconds: float) -> bool:
         """Wait, but only until the cluster's waker rings. Did it ring?"""

@@ -176,7 +176,10 @@ class Memory(Broker):
     def delete(self, receipt: str) -> bool:
         """Remove a package, by the id that `enqueue` returned or by a receipt."""
         with self.connection.changed:
-            return self.connection.remove(str(receipt).partition(".")[0])
+            return self.connection.remove(self.key_of(receipt))
+
+    def key_of(self, receipt: str) -> str:
+        return str(receipt).partition(".")[0]
 
     def queue_size(self) -> int:
         return self._count(leased=False)
@@ -286,7 +289,7 @@ class Memory(Broker):
                 entry = queue.find(receipt)
                 if entry is not None:
                     queue.remove(entry.key)
-                elif str(receipt).partition(".")[0] in queue.entries:
+                elif self.key_of(receipt) in queue.entries:
                     superseded.append(receipt)
         return superseded
 

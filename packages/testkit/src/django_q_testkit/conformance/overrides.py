@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from django_q.brokers.base import Broker, Package
-from django_q_testkit.conformance.bench import Bench, claim_now, claim_one, collect, needs, texts
+from django_q.conf import get_settings
+from django_q_testkit.conformance.bench import (
+    LONG,
+    Bench,
+    claim_now,
+    claim_one,
+    collect,
+    needs,
+    texts,
+)
 
 
 class Overrides(Bench):
@@ -31,6 +41,31 @@ class Overrides(Bench):
         broker.__class__ = Opening
 
         assert texts(claim_now(broker)) == ["opened a"]
+
+    def test_an_overridden_dequeue_keeps_the_key_of_a_package(self, broker: Broker) -> None:
+        needs(broker, "supports_release")
+        broker.enqueue("a")
+        original = claim_one(broker)
+        broker.release([original.receipt])
+
+        class Same(type(broker)):  # type: ignore[misc]
+            def dequeue(self) -> Any:
+                return super().dequeue()
+
+        broker.__class__ = Same
+
+        assert [delivery.key for delivery in claim_now(broker)] == [original.key]
+
+    def test_an_overridden_dequeue_that_returns_at_once_is_paced(self, broker: Broker) -> None:
+        class Hasty(type(broker)):  # type: ignore[misc]
+            def dequeue(self) -> Any:
+                return None
+
+        broker.__class__ = Hasty
+        began = time.monotonic()
+
+        assert broker.claim(1, LONG) == []
+        assert time.monotonic() - began >= min(get_settings().poll, 1)
 
     def test_an_overridden_acknowledge_sees_every_receipt(self, broker: Broker) -> None:
         needs(broker, "supports_receipts")
