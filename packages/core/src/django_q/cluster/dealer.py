@@ -1,0 +1,200 @@
+"""Deals packages out to the lanes, and takes back what has not started.
+
+Shared by the two threads of the pusher under one lock. It holds no truth of its own: a new
+pusher reads everything back from the lanes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+
+from django_q.brokers.base import Broker, Delivery
+from django_q.cluster import clock
+from django_q.cluster.board import Board
+from django_q.cluster.lane import Lane, State
+from django_q.conf import Settings
+
+logger = logging.getLogger("django-q")
+
+SHORT_SECONDS = 0.010
+"""Only tasks shorter than this, on average, are handed out ahead."""
+
+AHEAD_SECONDS = 0.020
+"""How much work a lane is given ahead."""
+
+AHEAD_MOST = 32
+"""How many packages a lane is given ahead."""
+
+STUCK_SECONDS = 0.050
+"""A package that runs longer than this has those behind it taken back, if others are idle."""
+
+LOOK_SECONDS = 0.001
+"""How long a store takes at most to be seen by another processor."""
+
+
+class Dealer:
+    """What is in the lanes, and where the next package goes."""
+
+    def __init__(self, board: Board, settings: Settings, broker: type[Broker]) -> None:
+        self.board = board
+        self.settings = settings
+        self.lock = threading.Lock()
+        # Work of a broker that cannot renew leases, or has none, must not wait behind other work.
+        self.looks_ahead = broker.supports_receipts and broker.supports_lease_renewal
+        self.held: dict[str, tuple[Lane, int]] = {}
+        self._suspects: dict[int, int] = {}
+        self._paces = {lane.index: Pace(lane) for lane in board.lanes}
+
+    def adopt(self) -> None:
+        """Take over what an earlier pusher left in the lanes."""
+        with self.lock:
+            for lane in sorted(self.board.lanes, key=lambda lane: lane.is_alive):
+                for number in self.unsettled(lane):
+                    self._note(lane, number, lane.key(number))
+
+    def _note(self, lane: Lane, number: int, key: str) -> None:
+        elsewhere = self.held.get(key)
+        if elsewhere and not elsewhere[0].is_alive:
+            # The earlier pusher died between giving the package to this lane and saying so.
+            elsewhere[0].set_state(elsewhere[1], State.MOVED)
+        self.held[key] = (lane, number)
+
+    @staticmethod
+    def unsettled(lane: Lane) -> Iterator[int]:
+        """The records of a lane whose claims are still ours."""
+        for number in range(lane.settled + 1, lane.written + 1):
+            if lane.state(number) == State.HELD:
+                yield number
+
+    # Room
+
+    def room(self) -> int:
+        """How many packages the workers have use for now."""
+        if self.board.stopping:
+            return 0
+        room = sum(self.room_in(lane) for lane in self.board.live_lanes)
+        # What a dead worker left behind goes first.
+        room -= sum(len(numbers) for _, numbers in self.orphans())
+        if self.settings.queue_limit is not None:
+            room = min(room, self.settings.queue_limit - self.board.held)
+        if self.settings.bulk is not None:
+            room = min(room, self.settings.bulk)
+        return max(room, 0)
+
+    def room_in(self, lane: Lane) -> int:
+        waiting = lane.unstarted
+        if self._suspects.get(lane.index, 0) > lane.done:
+            # Whoever ended a worker or a cluster before is alone, so that it alone is accused.
+            return 0
+        if not self.looks_ahead:
+            return int(lane.is_idle)
+        ahead = self._paces[lane.index].ahead()
+        if ahead == 0:
+            return int(lane.is_idle)
+        return ahead - waiting
+
+    # Dealing
+
+    def deal(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """Put packages into lanes; what found no lane is returned."""
+        with self.lock:
+            return [d for d in deliveries if not self._place(d, self.board.live_lanes)]
+
+    def _place(self, delivery: Delivery, lanes: list[Lane]) -> bool:
+        known = self.held.get(delivery.key)
+        if known:
+            # Its lease had lapsed unnoticed and it came back to us: the new receipt counts.
+            return known[0].replace_receipt(known[1], delivery.receipt)
+        for lane in sorted(lanes, key=self._load):
+            number = lane.put(delivery)
+            if number is not None:
+                self.held[delivery.key] = (lane, number)
+                if delivery.lapses or delivery.attempts:
+                    self._suspects[lane.index] = number
+                self.board.lane_bells[lane.index].ring()
+                return True
+        return False
+
+    def _load(self, lane: Lane) -> tuple[bool, int]:
+        return self._suspects.get(lane.index, 0) > lane.done, lane.written - lane.done
+
+    # Taking back
+
+    def recall(self, lane: Lane) -> list[int]:
+        """Take back what has not started in a living lane; the numbers that are ours again.
+
+        The worker stores `started` and then reads `voided`; here `voided` is stored and
+        `started` read once that store must be visible. So what lies above is not started and
+        never will be; the one at `started` is decided by its report.
+        """
+        lane.voided = lane.written
+        threading.Event().wait(LOOK_SECONDS)
+        return [n for n in self.unsettled(lane) if n > lane.started]
+
+    def stuck_lanes(self) -> list[Lane]:
+        """Lanes with packages behind one that takes its time, while another worker is idle."""
+        lanes = self.board.live_lanes
+        if not any(lane.is_idle for lane in lanes):
+            return []
+        limit = clock.now() - int(STUCK_SECONDS * clock.NANOSECONDS)
+        return [
+            lane
+            for lane in lanes
+            if lane.unstarted > 0 and lane.started > lane.done and lane.started_at < limit
+        ]
+
+    def orphans(self) -> Iterator[tuple[Lane, list[int]]]:
+        """Packages of dead lanes that were never started."""
+        for lane in self.board.lanes:
+            if not lane.is_alive and lane.written > lane.settled:
+                numbers = [n for n in self.unsettled(lane) if n > lane.started]
+                if numbers:
+                    yield lane, numbers
+
+    def move(self, lane: Lane, numbers: list[int]) -> None:
+        """Give packages of one lane to others with room; what finds none stays where it is."""
+        for number in numbers:
+            delivery = self.delivery(lane, number)
+            with self.lock:
+                others = [o for o in self.board.live_lanes if o is not lane and self.room_in(o) > 0]
+                known = self.held.pop(delivery.key, None)
+                if self._place(delivery, others):
+                    lane.set_state(number, State.MOVED)
+                elif known:
+                    self.held[delivery.key] = known
+                    return
+
+    def delivery(self, lane: Lane, number: int) -> Delivery:
+        return lane.delivery(number)._replace(receipt=lane.receipt(number))
+
+    def forget(self, lane: Lane, number: int, state: State) -> None:
+        """Say that a claim is no longer ours."""
+        key = lane.key(number)
+        with self.lock:
+            if self.held.get(key) == (lane, number):
+                del self.held[key]
+            lane.set_state(number, state)
+
+
+class Pace:
+    """How long the packages of a lane take, as measured lately."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._seen = (lane.done, lane.busy)
+        self._mean: float | None = None
+
+    def ahead(self) -> int:
+        """How many packages the lane may be given ahead; 0 while its tasks are not short."""
+        lane = self._lane
+        done, busy = lane.done, lane.busy
+        if done > self._seen[0]:
+            self._mean = (busy - self._seen[1]) / (done - self._seen[0]) / clock.NANOSECONDS
+            self._seen = (done, busy)
+        if lane.started > done and clock.seconds_until(lane.started_at) < -SHORT_SECONDS:
+            return 0
+        if self._mean is None or self._mean >= SHORT_SECONDS:
+            return 0
+        return min(AHEAD_MOST, int(AHEAD_SECONDS / max(self._mean, 1e-6)))

@@ -1,0 +1,75 @@
+"""Runs hooks and `post_execute` receivers, in order, in a thread of the monitor's own.
+
+A slow hook delays other hooks, never other results. A task with a hook keeps its claim until
+the hook has returned, so that the hook runs at least once.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import queue
+import threading
+from collections.abc import Callable
+
+from django.db import close_old_connections, connections
+
+from django_q import records
+from django_q.cluster.crew import Crew, guarded
+from django_q.cluster.lane import Action, Lane, Report, Verdict
+from django_q.signals import notify
+from django_q.tasks.hooks import run_hook
+
+logger = logging.getLogger("django-q")
+
+HOOK_DEATHS = 2
+"""A hook that ended the monitor this often is not run again."""
+
+Job = tuple[Lane | None, int, Report]
+
+
+class HookRunner:
+    """The hook thread."""
+
+    def __init__(self, crew: Crew, decide: Callable[[Lane, int, Action], None]) -> None:
+        self.crew = crew
+        self._decide = decide
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def add(self, lane: Lane | None, number: int, report: Report) -> None:
+        """Run what is due after a result; then settle the package, where `lane` holds one."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="hooks", daemon=True)
+            self._thread.start()
+        self._jobs.put((lane, number, report))
+
+    def finish(self) -> None:
+        """Wait until every hook has run."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            lane, number, report = job
+            close_old_connections()
+            if lane is not None and lane.count_hook(number) > HOOK_DEATHS:
+                logger.error("The hook of %s ended the monitor, again", report.outcome.row.name)
+            else:
+                guarded(lambda report=report: self._follow_up(report), "A hook could not be run")
+            if lane is not None:
+                self._decide(lane, number, Action.ACKNOWLEDGE)
+        connections.close_all()
+
+    def _follow_up(self, report: Report) -> None:
+        outcome: records.Outcome = report.outcome
+        if outcome.hook:
+            if report.verdict == Verdict.KNOWN:
+                task = records.stored_task(outcome.row.id)
+            else:
+                task = records.load_task(outcome)
+            if task is not None:
+                run_hook(pickle.loads(outcome.hook), task)
+        if outcome.signal:
+            notify("post_execute", task=pickle.loads(outcome.signal))

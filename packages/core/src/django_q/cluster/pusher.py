@@ -1,0 +1,116 @@
+"""Pulls packages from the broker and hands them to the workers.
+
+A second thread, the keeper, does everything that uses receipts afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from django_q.brokers.base import Delivery
+from django_q.cluster import clock
+from django_q.cluster.crew import Crew, join_crew
+from django_q.cluster.dealer import Dealer
+from django_q.cluster.keeper import Keeper, give_back
+from django_q.cluster.patience import Patience
+
+logger = logging.getLogger("django-q")
+
+
+class Pusher:
+    """The pusher process."""
+
+    def __init__(self, name: str, crew: Crew) -> None:
+        self.name = name
+        self.crew = crew
+        self.board = crew.board
+        self.bell = crew.board.pusher_bell
+        self.dealer = Dealer(crew.board, crew.settings, crew.broker_class)
+        self.keeper = Keeper(crew, self.dealer)
+        self.patience = Patience(
+            f"the broker of {crew.list_key}", wait=self.pause, give_up=self.gives_up
+        )
+        self.born = clock.now()
+
+    def run(self) -> None:
+        self.boot()
+        while not self.board.stopping:
+            room = self.room()
+            if room:
+                self.push(self.claim(room))
+            else:
+                self.bell.wait(0.25, self.room)
+        logger.info("%s stopped pushing tasks", self.name)
+        self.keeper.finish()
+
+    def boot(self) -> None:
+        join_crew(self.name, "pusher")
+        self.broker = self.crew.broker()
+        self.broker.waker = self.bell.fileno()
+        logger.info("%s pushing tasks at %s", self.name, os.getpid())
+        self.dealer.adopt()
+        self.patience.call(self.connect, None)
+        self.keeper.start()
+
+    def connect(self) -> None:
+        """Reach the broker once; before that has worked the cluster may still give up."""
+        if not self.broker.ping():
+            raise ConnectionError("it does not answer")
+        self.board.connected = 1
+
+    # Claiming
+
+    def room(self) -> int:
+        """How many packages to claim; none before an outage's end has seen all leases renewed."""
+        return 0 if self.keeper.is_away else self.dealer.room()
+
+    def claim(self, room: int) -> list[Delivery]:
+        lease = self.crew.settings.retry
+        # Not asleep as far as workers can see: only a shout, at a stop, ends the claim early.
+        self.bell.silence()
+        deliveries = self.patience.call(lambda: self.broker.claim(room, lease), [])
+        self.note_emptiness(deliveries)
+        return deliveries
+
+    def push(self, deliveries: list[Delivery]) -> None:
+        """Hand packages to the workers; what comes too late or finds no lane goes back."""
+        if not deliveries:
+            return
+        if self.board.stopping:
+            give_back(self.broker, deliveries)
+            return
+        left = self.dealer.deal(deliveries)
+        while left and not self.board.stopping:
+            self.bell.wait(0.05)
+            left = self.dealer.deal(left)
+        if left:
+            give_back(self.broker, left)
+
+    def note_emptiness(self, deliveries: list[Delivery]) -> None:
+        """Count claims in a row that found nothing to do, for `--run-once`."""
+        if deliveries or not self.board.is_empty:
+            self.board.empty_claims = 0
+        else:
+            self.board.empty_claims += 1
+            self.board.main_bell.ring()
+
+    # Outages
+
+    def pause(self, seconds: float) -> None:
+        self.bell.wait(seconds, lambda: self.board.stopping)
+
+    def gives_up(self) -> bool:
+        if self.board.stopping:
+            return True
+        waited = (clock.now() - self.born) / clock.NANOSECONDS
+        if not self.board.connected and waited > self.crew.settings.connect_timeout:
+            logger.critical(
+                "The broker of %s was not reached within %s seconds (connect_timeout)",
+                self.crew.list_key,
+                self.crew.settings.connect_timeout,
+            )
+            self.board.failed = 1
+            self.board.sentinel_bell.shout()
+            return True
+        return False

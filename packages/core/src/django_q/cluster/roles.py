@@ -1,0 +1,60 @@
+"""What each process of the cluster runs: the functions that the sentinel's children begin with."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+
+from django_q.cluster.crew import Crew
+
+logger = logging.getLogger("django-q")
+
+
+def run_worker(name: str, index: int, crew: Crew, processors: list[int]) -> None:
+    """The life of a worker."""
+    from django_q.cluster.worker import Worker
+
+    _forget_the_sentinel()
+    if processors:
+        _pin(name, processors)
+    Worker(name, crew, crew.board.lanes[index]).run()
+
+
+def run_helper(name: str, role: str, crew: Crew) -> None:
+    """The life of the pusher, the monitor or the scheduler."""
+    _forget_the_sentinel()
+    if role == "pusher":
+        from django_q.cluster.pusher import Pusher
+
+        Pusher(name, crew).run()
+    elif role == "monitor":
+        from django_q.cluster.monitor import Monitor
+
+        Monitor(name, crew).run()
+    else:
+        from django_q.cluster.timetable import run_scheduler
+
+        run_scheduler(name, crew)
+
+
+def run_sentinel(name: str, crew: Crew, lifeline: object, other_end: object) -> None:
+    """The life of the sentinel. It closes main's end of the lifeline, or would never see EOF."""
+    from django_q.cluster.sentinel import Sentinel
+
+    other_end.close()  # type: ignore[attr-defined]
+    Sentinel(name, crew, lifeline).run()  # type: ignore[arg-type]
+
+
+def _forget_the_sentinel() -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def _pin(name: str, processors: list[int]) -> None:
+    try:
+        os.sched_setaffinity(0, processors)
+        logger.info("%s will use cpu %s", name, processors)
+    except (AttributeError, OSError) as error:
+        logger.warning("cpu_affinity has no effect on %s: %s", sys.platform, error)

@@ -1,0 +1,151 @@
+"""Queues what is due, tells how the cluster is, and clears old results away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from multiprocessing import current_process
+from typing import Any
+
+from django.db import router
+from django.utils import timezone
+
+from django_q import databases, records
+from django_q.brokers import Broker
+from django_q.cluster.due import ASK_SECONDS, DueSchedules
+from django_q.conf import Settings, logger
+from django_q.models import Schedule, Task
+from django_q.status import TTL_SECONDS, Stat
+
+STATUS_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 5.0
+
+NEWS = (
+    "status",
+    "sentinel",
+    "pusher",
+    "monitor",
+    "scheduler",
+    "workers",
+    "reincarnations",
+)
+"""The facts whose change is told at once; the others change all the time."""
+
+
+class Duty:
+    """Something done again and again; while it cannot be done, that is logged once."""
+
+    def __init__(self, name: str, work: Callable[[], None], clock: Callable[[], float]) -> None:
+        self.name = name
+        self.work = work
+        self.clock = clock
+        self.outage: type[Exception] | None = None
+        self.pause = ASK_SECONDS
+        self.not_before = float("-inf")
+
+    def attempt(self) -> None:
+        """Do it, unless it failed a moment ago."""
+        if self.clock() < self.not_before:
+            return
+        try:
+            self.work()
+        except Exception as error:  # every database and every client library has its own
+            self._failed(error)
+        else:
+            self._succeeded()
+
+    def _failed(self, error: Exception) -> None:
+        if self.outage is not type(error):
+            logger.error(
+                "%s cannot %s, trying again: %s: %s",
+                current_process().name, self.name, type(error).__name__, error,
+            )  # fmt: skip
+            logger.debug("The traceback:", exc_info=error)
+        for using in {router.db_for_write(Schedule), router.db_for_write(Task)}:
+            if databases.is_connection_error(error):
+                databases.close(using)
+        self.outage = type(error)
+        self.not_before = self.clock() + self.pause
+        self.pause = min(self.pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _succeeded(self) -> None:
+        if self.outage is not None:
+            logger.info("%s can %s again", current_process().name, self.name)
+        self.outage = None
+        self.pause = ASK_SECONDS
+
+
+class Scheduler:
+    """The work of the scheduler process.
+
+    `snapshot` tells the facts of the cluster that `Stat` is made of, and how many results were
+    `recorded`; `wait` waits so many seconds, or less when the cluster stops.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Broker,
+        snapshot: Callable[[], Mapping[str, Any]],
+        stopping: Callable[[], bool],
+        wait: Callable[[float], Any],
+        *,
+        now: Callable[[], datetime] = timezone.now,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.broker = broker
+        self.snapshot = snapshot
+        self.stopping = stopping
+        self.wait = wait
+        self.clock = clock
+        self.told: list[Any] | None = None
+        self.tell_at = float("-inf")
+        self.cleared_at: int | None = None
+        self.due = DueSchedules(settings, broker, stopping, now, clock)
+        self.status = Duty("save the cluster's status", self.tell, clock)
+        self.duties = [self.status, Duty("clear old results away", self.clear, clock)]
+        if settings.scheduler:
+            self.duties.append(Duty("queue what is due", self.due.queue_all, clock))
+
+    def run(self) -> None:
+        """Do every duty until the cluster stops, and tell at last that it does."""
+        for using in {router.db_for_write(Schedule), router.db_for_write(Task)}:
+            databases.prepare(using)
+        while not self.stopping():
+            self.step()
+            self.wait(self.pause())
+        self.told = None
+        self.status.attempt()
+
+    def step(self) -> None:
+        """Each duty once, where its time has come."""
+        for duty in self.duties:
+            duty.attempt()
+
+    def pause(self) -> float:
+        """Seconds until there may be something to do: one at most."""
+        if not self.settings.scheduler:
+            return ASK_SECONDS
+        queueing = self.duties[-1]
+        wanted = max(self.due.ask_at, queueing.not_before) - self.clock()
+        return min(max(wanted, 0.0), ASK_SECONDS)
+
+    def tell(self) -> None:
+        """Save the status: at once when there is news, and else every few seconds."""
+        snapshot = self.snapshot()
+        news = [snapshot.get(fact) for fact in NEWS]
+        if news == self.told and self.clock() < self.tell_at:
+            return
+        Stat.from_snapshot(snapshot).save(self.broker, TTL_SECONDS)
+        self.told = news
+        self.tell_at = self.clock() + STATUS_SECONDS
+
+    def clear(self) -> None:
+        """Bring the results down to their limits, if any were recorded since."""
+        recorded = int(self.snapshot().get("recorded") or 0)
+        if recorded == self.cleared_at:
+            return
+        records.prune(self.settings, router.db_for_write(Task))
+        self.cleared_at = recorded

@@ -1,0 +1,293 @@
+"""Guards the cluster: starts its processes, ends what is overdue, replaces what died, and stops.
+
+One thread, no connection, no user code, so that nothing can keep it from looking.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+from uuid import uuid4
+
+from django_q.cluster import clock
+from django_q.cluster.crew import (
+    SIGNALS,
+    Crew,
+    affinity,
+    freeze_memory,
+    leave_nothing_open,
+    set_title,
+)
+from django_q.cluster.lane import Lane, Reason
+
+logger = logging.getLogger("django-q")
+
+END_SECONDS = 5
+"""How long before the end of `stop_timeout` running tasks are ended, so that they are released."""
+
+DEATHS_IN_A_ROW = 3
+DEATHS_SECONDS = 10
+"""This many deaths in this time make the sentinel pause before it replaces the next one."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+
+class Sentinel:
+    """The sentinel process; `lifeline` reads EOF when main is gone."""
+
+    def __init__(self, name: str, crew: Crew, lifeline: Connection | None) -> None:
+        self.name = name
+        self.crew = crew
+        self.settings = crew.settings
+        self.board = crew.board
+        self.lifeline = lifeline
+        self.context = multiprocessing.get_context()
+        self.helpers: dict[str, BaseProcess] = {}
+        self.workers: dict[int, BaseProcess] = {}
+        self.deaths: deque[float] = deque(maxlen=DEATHS_IN_A_ROW)
+        self.pause = 0.0
+        self.not_before = 0.0
+        self.suspects: dict[int, int] = {}
+        self.stop_deadline = 0
+        self.ended_tasks = False
+
+    def run(self) -> None:
+        self.boot()
+        while not self.board.stop_requested:
+            self.bury_the_dead()
+            self.revive()
+            self.end_the_overdue()
+            self.rest()
+        self.stop()
+
+    def boot(self) -> None:
+        for number in SIGNALS:
+            signal.signal(number, _ignore)
+        self.children_bell = _wake_on_children()
+        set_title(self.name, "sentinel")
+        leave_nothing_open()
+        freeze_memory()
+        self.board.sentinel = os.getpid()
+        logger.info("%s guarding cluster at %s", self.name, os.getpid())
+        for _ in range(self.settings.workers):
+            self.start_worker()
+        for role in ("monitor", "pusher", "scheduler"):
+            self.start_helper(role)
+        self.board.started = 1
+        self.board.main_bell.shout()
+
+    # Starting
+
+    def start_helper(self, role: str) -> None:
+        from django_q.cluster.roles import run_helper
+
+        process = self.fork(run_helper, f"Process-{uuid4().hex}", role, self.crew)
+        self.helpers[role] = process
+        setattr(self.board, role, process.pid)
+
+    def start_worker(self) -> bool:
+        """Start a worker on a free lane; False while every lane has unfinished business."""
+        from django_q.cluster.roles import run_worker
+
+        lane = next((lane for lane in self.board.lanes if lane.is_free), None)
+        if lane is None:
+            return False
+        lane.open()
+        name = f"Process-{uuid4().hex}"
+        process = self.fork(run_worker, name, lane.index, self.crew, self.processors(lane.index))
+        lane.pid = process.pid or 0
+        self.workers[lane.index] = process
+        self.board.pusher_bell.ring()
+        return True
+
+    def fork(self, target: Callable[..., None], name: str, *args: Any) -> BaseProcess:
+        process = self.context.Process(target=target, name=name, args=(name, *args))  # type: ignore[attr-defined]
+        process.daemon = self.settings.daemonize_workers and target.__name__ == "run_worker"
+        process.start()
+        return process
+
+    def processors(self, index: int) -> list[int]:
+        """The processors of the worker on this lane; none where affinity is not asked for."""
+        if not self.settings.cpu_affinity:
+            return []
+        available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        if not 0 < self.settings.cpu_affinity < len(available):
+            return []
+        position = len(self.workers) % max(self.settings.workers, 1)
+        return affinity(position, self.settings.workers, available, self.settings.cpu_affinity)
+
+    # Guarding
+
+    def bury_the_dead(self) -> None:
+        """Say on the board which workers have ended, and drop helpers that have."""
+        for index, process in list(self.workers.items()):
+            if process.exitcode is not None:
+                del self.workers[index]
+                self.bury_worker(self.board.lanes[index], process)
+        for role, process in list(self.helpers.items()):
+            if process.exitcode is not None:
+                del self.helpers[role]
+                if not self.board.stop_requested or process.exitcode != 0:
+                    logger.error("%s (%s) died: %s", process.name, role, process.exitcode)
+                    self.count_death()
+                process.close()
+
+    def bury_worker(self, lane: Lane, process: BaseProcess) -> None:
+        exitcode = process.exitcode or 0
+        if exitcode != 0 and lane.reason == Reason.NONE:
+            logger.error("%s died: %s", process.name, exitcode)
+            self.count_death()
+        lane.close(exitcode)
+        process.close()
+        self.board.monitor_bell.shout()
+        self.board.keeper_bell.shout()
+        self.board.pusher_bell.ring()
+
+    def count_death(self) -> None:
+        """Slow down when processes die one after the other."""
+        now = time.monotonic()
+        self.deaths.append(now)
+        if len(self.deaths) == DEATHS_IN_A_ROW and now - self.deaths[0] < DEATHS_SECONDS:
+            self.pause = min(self.pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
+            self.not_before = now + self.pause
+        else:
+            self.pause = 0.0
+
+    def revive(self) -> None:
+        """Replace what is missing."""
+        if time.monotonic() < self.not_before:
+            return
+        for role in ("monitor", "pusher", "scheduler"):
+            if role not in self.helpers and not (self.stopping and role == "scheduler"):
+                self.board.reincarnations += 1
+                logger.info("Reincarnating the %s", role)
+                self.start_helper(role)
+        while not self.stopping and len(self.workers) < self.settings.workers:
+            if not self.start_worker():
+                return
+            self.board.reincarnations += 1
+
+    def end_the_overdue(self) -> None:
+        """Kill workers whose task is past its deadline on two looks in a row."""
+        now = clock.now()
+        for index, process in self.workers.items():
+            lane = self.board.lanes[index]
+            number, deadline = lane.started, lane.deadline
+            if not deadline or now < deadline or lane.done >= number:
+                self.suspects.pop(index, None)
+            elif self.suspects.get(index) != number:
+                self.suspects[index] = number
+            else:
+                logger.error("%s exceeded its timeout and is killed", process.name)
+                self.end_worker(lane, process, Reason.OVERDUE)
+
+    def end_worker(self, lane: Lane, process: BaseProcess, reason: Reason) -> None:
+        lane.accused = lane.started
+        lane.reason = reason
+        process.kill()
+
+    # Resting
+
+    def rest(self) -> None:
+        """Sleep until a child ends, somebody rings, main is gone, or a deadline is due."""
+        waited_for: list[Any] = [self.board.sentinel_bell, self.children_bell]
+        if self.lifeline is not None:
+            waited_for.append(self.lifeline)
+        with self.board.sentinel_bell.attended():
+            ready = [] if self.board.stop_requested else wait(waited_for, self.nap())
+        _drain(self.children_bell)
+        if self.lifeline in ready:
+            logger.error("The main process is gone; stopping")
+            self.lifeline = None
+            self.board.stop_requested = max(self.board.stop_requested, 1)
+
+    def nap(self) -> float:
+        """Seconds to the next deadline, at most a second."""
+        nap = 1.0
+        for index in self.workers:
+            deadline = self.board.lanes[index].deadline
+            if deadline:
+                nap = min(nap, max(clock.seconds_until(deadline), 0.05))
+        missing = len(self.workers) < self.settings.workers or len(self.helpers) < 3
+        if missing and not self.stopping:
+            nap = min(nap, max(self.not_before - time.monotonic(), 0.01))
+        return nap
+
+    # Stopping
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self.board.stopping)
+
+    def stop(self) -> None:
+        """Let running tasks finish, results be saved and claims be settled; at the end, kill."""
+        logger.info("%s stopping cluster processes", self.name)
+        self.stop_deadline = clock.after(self.settings.stop_timeout)
+        self.board.stopping = 1
+        self.board.ring_everybody()
+        while self.workers or self.helpers:
+            self.bury_the_dead()
+            self.revive_for_stop()
+            self.press()
+            if self.workers or self.helpers:
+                self.rest_while_stopping()
+        self.board.stopped = 1
+        self.board.main_bell.shout()
+
+    def revive_for_stop(self) -> None:
+        """Monitor and pusher have work to do until the very end."""
+        if not self.board.all_committed and "monitor" not in self.helpers:
+            self.start_helper("monitor")
+        if not self.board.all_settled and "pusher" not in self.helpers and not self.board.failed:
+            self.start_helper("pusher")
+
+    def press(self) -> None:
+        """End tasks shortly before `stop_timeout`, and everybody at its end; or now, if told so."""
+        if self.board.stop_requested > 1:
+            self.stop_deadline = min(self.stop_deadline, clock.after(END_SECONDS))
+        left = clock.seconds_until(self.stop_deadline)
+        if left <= END_SECONDS and not self.ended_tasks:
+            self.ended_tasks = True
+            for index, process in self.workers.items():
+                self.end_worker(self.board.lanes[index], process, Reason.STOP)
+        if left <= 0:
+            for process in (*self.workers.values(), *self.helpers.values()):
+                logger.error("%s did not stop in time and is killed", process.name)
+                process.kill()
+
+    def rest_while_stopping(self) -> None:
+        left = clock.seconds_until(self.stop_deadline)
+        nap = left if self.ended_tasks else left - END_SECONDS
+        with self.board.sentinel_bell.attended():
+            wait([self.board.sentinel_bell, self.children_bell], max(0.0, min(nap, 0.5)) + 0.001)
+        _drain(self.children_bell)
+
+
+def _wake_on_children() -> int:
+    """A file descriptor that becomes readable when a child ends."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    signal.signal(signal.SIGCHLD, _ignore)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    return reader
+
+
+def _drain(descriptor: int) -> None:
+    try:
+        while os.read(descriptor, 4096):
+            pass
+    except BlockingIOError:
+        return
+
+
+def _ignore(*_: Any) -> None:
+    """Wake up, and do nothing else."""

@@ -1,0 +1,36 @@
+"""The scheduler process: gives `Scheduler` what it works with."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django_q.cluster.crew import Crew, join_crew
+from django_q.cluster.scheduler import Scheduler
+from django_q.cluster.states import status_of
+
+logger = logging.getLogger("django-q")
+
+
+def run_scheduler(name: str, crew: Crew) -> None:
+    """Queue due schedules, publish the status and prune, until the cluster stops."""
+    join_crew(name, "scheduler")
+    board, bell = crew.board, crew.board.scheduler_bell
+
+    def snapshot() -> dict[str, Any]:
+        return {
+            **board.snapshot(),
+            "cluster_id": crew.cluster_id,
+            "pid": crew.main_pid,
+            "name": crew.list_key,
+            "status": status_of(board),
+        }
+
+    Scheduler(
+        crew.settings,
+        crew.broker(),
+        snapshot,
+        stopping=lambda: bool(board.stopping),
+        wait=lambda seconds: bell.wait(seconds, lambda: board.stopping),
+    ).run()
+    logger.info("%s stopped scheduling", name)

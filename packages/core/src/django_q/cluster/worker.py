@@ -1,0 +1,225 @@
+"""Takes packages from its lane one after the other, runs them and reports what came of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+from typing import Any
+
+from django.core.signing import BadSignature
+from django.db import close_old_connections
+
+from django_q import package, records
+from django_q.brokers.base import Delivery
+from django_q.cluster import clock
+from django_q.cluster.crew import Crew, join_crew, set_title
+from django_q.cluster.lane import Action, Lane, Report, Verdict
+from django_q.cluster.ring import Torn
+from django_q.cluster.settlement import after_failure
+from django_q.errors import BadPackage, TaskRefused, TimeoutException
+from django_q.signals import notify
+from django_q.tasks import execution
+
+logger = logging.getLogger("django-q")
+
+GRACE_SECONDS = 3
+"""How long a task that used up its timeout may take to yield before its worker is killed."""
+
+LOW_WATER = 8
+"""With this many packages left the pusher is woken to bring more."""
+
+YOUNG_SECONDS = 2
+"""A worker under this age is not recycled by the default of `recycle`."""
+
+
+class Worker:
+    """The worker of one lane."""
+
+    def __init__(self, name: str, crew: Crew, lane: Lane) -> None:
+        self.name = name
+        self.crew = crew
+        self.settings = crew.settings
+        self.lane = lane
+        self.board = crew.board
+        self.bell = crew.board.lane_bells[lane.index]
+        self.born = clock.now()
+        self.count = 0
+        self.leaving = False
+
+    def run(self) -> None:
+        self.boot()
+        while not self.leaving:
+            number = self.lane.done + 1
+            if self.wait_for(number):
+                self.take(number)
+                self.consider_recycling()
+        logger.info("%s stopped doing work", self.name)
+
+    def boot(self) -> None:
+        join_crew(self.name, "idle")
+        logger.info("%s ready for work at %s", self.name, os.getpid())
+        notify("post_spawn", proc_name=self.name)
+
+    # Waiting
+
+    def wait_for(self, number: int) -> bool:
+        """Wait for a package that may start; False when it is time to look at the world again."""
+        if self.board.stopping:
+            # What has not started is the pusher's to give back.
+            self.leaving = True
+            return False
+        if self.is_ready(number):
+            return True
+        self.bell.wait(1.0, lambda: self.is_ready(number) or self.board.stopping)
+        return False
+
+    def is_ready(self, number: int) -> bool:
+        lane = self.lane
+        if lane.written < number:
+            return False
+        return lane.voided >= number or clock.now() < self.board.lease_until
+
+    # One package
+
+    def take(self, number: int) -> None:
+        lane = self.lane
+        began = clock.now()
+        lane.started_at = began
+        lane.started = number
+        # Read after `started` is stored: the pusher stores `voided`, waits, and reads `started`.
+        if lane.voided >= number or began >= self.board.lease_until:
+            report = Report(Verdict.DROPPED, Action.RETURN, 0)
+        else:
+            report = self.work(self.read(number))
+            lane.deadline = 0
+            self.count += 1
+        self.deliver(number, report)
+        lane.busy += clock.now() - began
+
+    def read(self, number: int) -> Delivery:
+        """The record; looked at again on processors that show a cursor before what it counts."""
+        while True:
+            try:
+                return self.lane.delivery(number)
+            except Torn:
+                continue
+
+    def work(self, delivery: Delivery) -> Report:
+        """What became of a package."""
+        attempt, first = delivery.attempts + 1, not (delivery.lapses or delivery.attempts)
+        if delivery.lapses >= self.settings.max_lapses:
+            return self.exhausted(delivery)
+        try:
+            task = package.loads(delivery.package)
+        except BadSignature as error:
+            logger.error("Discarded a package that nobody here has signed: %s", error)
+            return Report(Verdict.REJECTED, Action.ACKNOWLEDGE, 0)
+        except BadPackage as error:
+            return self.refused(package.inspect(delivery.package), error, attempt, first)
+        problem = package.problem(task)
+        if problem:
+            return self.refused(task, TaskRefused(problem), attempt, first)
+        if (delivery.lapses or task.pop("check", False)) and self.is_recorded(task):
+            return Report(Verdict.KNOWN, Action.ACKNOWLEDGE, 0, execution.known(task, self.settings))
+        return self.perform(task, delivery, attempt, first)
+
+    def perform(self, task: dict[str, Any], delivery: Delivery, attempt: int, first: bool) -> Report:
+        task["cluster"] = self.settings.cluster_name
+        ack_failure = bool(task.get("ack_failure"))
+        what = execution.description(task)
+        logger.info("%s processing %s", self.name, what)
+        set_title(self.name, f"processing {what}")
+        close_old_connections()
+        if not self.crew.broker_class.supports_release:
+            # Such a broker counts no attempts; the Task row does.
+            first = False
+        result = execution.perform(
+            task,
+            self.settings,
+            attempt=attempt,
+            first=first,
+            begin=self.set_deadline,
+            check_links=not self.crew.broker_class.is_transactional,
+        )
+        set_title(self.name, "idle")
+        if result.timed_out:
+            # Whatever the task was in the middle of is still in this process.
+            self.leaving = True
+        return self.reported(result, ack_failure, attempt)
+
+    def reported(
+        self, result: execution.Performance, ack_failure: bool, attempt: int
+    ) -> Report:
+        if result.error is None:
+            return Report(Verdict.FINISHED, Action.ACKNOWLEDGE, 0, result.outcome)
+        if not self.crew.broker_class.supports_release and self.settings.max_attempts:
+            attempt = records.attempt_count(result.outcome.row.id) + 1
+            row = result.outcome.row._replace(attempt_count=attempt)
+            result = result._replace(outcome=result.outcome._replace(row=row))
+        action, delay = after_failure(
+            attempt=attempt,
+            ack_failure=ack_failure,
+            settings=self.settings,
+            broker=self.crew.broker_class,
+        )
+        return Report(Verdict.FINISHED, action, delay, result.outcome, str(result.error))
+
+    def refused(
+        self, task: dict[str, Any], error: Exception, attempt: int, first: bool
+    ) -> Report:
+        """The report of a task that cannot be run, now or ever."""
+        result = execution.refuse(task, self.settings, error, attempt=attempt, first=first)
+        return Report(Verdict.FINISHED, Action.ACKNOWLEDGE, 0, result.outcome, str(error))
+
+    def exhausted(self, delivery: Delivery) -> Report:
+        """End a package that was claimed again and again and never came to an end."""
+        try:
+            task = package.inspect(delivery.package)
+        except BadSignature:
+            return Report(Verdict.REJECTED, Action.ACKNOWLEDGE, 0)
+        error = BadPackage(
+            f"Claimed {delivery.lapses} times without an end: its cluster died each time, "
+            "or was cut off from the broker. It is not tried again."
+        )
+        return self.refused(task, error, delivery.attempts + 1, False)
+
+    def is_recorded(self, task: dict[str, Any]) -> bool:
+        return records.recorded_success(task["id"])
+
+    def set_deadline(self, timeout: float | None) -> None:
+        """Tell the sentinel until when the task may run."""
+        self.lane.deadline = clock.after(timeout + GRACE_SECONDS) if timeout else 0
+
+    # Reporting
+
+    def deliver(self, number: int, report: Report) -> None:
+        """Put the report into the outbox, and wait for room while the monitor stands."""
+        lane = self.lane
+        while not self.put(number, report):
+            self.bell.wait(0.05)
+        self.board.monitor_bell.ring()
+        if lane.written - number <= LOW_WATER:
+            self.board.pusher_bell.ring()
+
+    def put(self, number: int, report: Report) -> bool:
+        try:
+            return self.lane.report(number, report)
+        except TimeoutException:
+            # An alarm that came too late for its task must not cost the result.
+            return False
+
+    # Recycling
+
+    def consider_recycling(self) -> None:
+        """Leave after `recycle` packages or above `max_rss`; a new worker takes the lane over."""
+        if self.count >= self.settings.recycle:
+            age = (clock.now() - self.born) / clock.NANOSECONDS
+            self.leaving |= self.settings.recycle_is_explicit or age >= YOUNG_SECONDS
+        if self.settings.max_rss and self.rss() >= self.settings.max_rss:
+            self.leaving = True
+
+    @staticmethod
+    def rss() -> int:
+        """The largest resident set size so far, in KiB."""
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
