@@ -13,6 +13,7 @@ from django_q.brokers.base import Broker
 from django_q.conf import Settings, get_settings
 from django_q.errors import ConfigurationError, PluginError, UnknownBroker
 from django_q.plugins import BrokerEntry, Manager, get_manager
+from django_q.plugins.entries import pip_install
 
 FIRST_PARTY = {
     "iron_mq": "ironmq",
@@ -111,11 +112,11 @@ def _import(module_name: str, entry: BrokerEntry, manager: Manager) -> ModuleTyp
         if _is_absent(module_name, error):
             hint = _did_you_mean(entry.path, _known_paths(manager))
             message = f"{_title(entry)}: there is no module {error.name!r}.{hint}"
-            raise UnknownBroker(message + _cure(entry)) from error
+            raise UnknownBroker(message + entry.cure) from error
         if (error.name or "").split(".")[0] in FIRST_PARTY_MODULES:
             # A 1.x path, whose shim says what to install.
             raise UnknownBroker(f"{_title(entry)}: {error}") from error
-        raise PluginError(f"{_title(entry)} cannot be imported: {error}.{_cure(entry)}") from error
+        raise PluginError(f"{_title(entry)} cannot be imported: {error}.{entry.cure}") from error
     except Exception as error:
         description = f"{type(error).__name__}: {error}"
         raise PluginError(f"{_title(entry)} cannot be imported: {description}") from error
@@ -130,10 +131,6 @@ def _title(entry: BrokerEntry) -> str:
     if entry.name == _FROM_SETTINGS:
         return f'The broker_class "{entry.path}" of Q_CLUSTER'
     return f"The broker {entry.name!r} ({entry.path})"
-
-
-def _cure(entry: BrokerEntry) -> str:
-    return f" To install it: {pip_install(entry.install)}" if entry.install else ""
 
 
 def _broker_names(module: ModuleType) -> list[str]:
@@ -163,7 +160,7 @@ def _by_key(key: str, manager: Manager) -> BrokerEntry:
     entry = _entry_answering(key, manager)
     if entry is None:
         name = FIRST_PARTY[key]
-        _raise_if_broken(name, manager)
+        manager.raise_if_broken(name)
         raise UnknownBroker(
             f"Q_CLUSTER[{key!r}] asks for the broker {name!r}, which is not installed. "
             f"To install it: {pip_install(_extra(name))}"
@@ -196,7 +193,7 @@ def _by_third_party_key(options: Mapping[str, Any], manager: Manager) -> BrokerE
         )
     if not entries:
         for key in given:
-            _raise_if_broken(key, manager)
+            manager.raise_if_broken(key)
     return next(iter(entries.values()), None)
 
 
@@ -208,7 +205,7 @@ def _default(options: Mapping[str, Any], manager: Manager) -> BrokerEntry:
         if entry is not None:
             return entry
         # Installed but broken: another broker instead would be another queue.
-        _raise_if_broken(key, manager)
+        manager.raise_if_broken(key)
     _nothing_installed(options, refuses_redis)
 
 
@@ -227,19 +224,7 @@ def _nothing_installed(options: Mapping[str, Any], refuses_redis: bool) -> NoRet
     )
 
 
-def _raise_if_broken(key: str, manager: Manager) -> None:
-    """Raise what is wrong with the plugin of that name, or the one whose name begins the key."""
-    for name, error in manager.errors.items():
-        if key == name or key.startswith(f"{name}_"):
-            raise PluginError(str(error)) from error.__cause__
-
-
 # Words
-
-
-def pip_install(requirement: str) -> str:
-    """The command that installs a requirement, quoted where a shell would read the brackets."""
-    return f'pip install "{requirement}"' if "[" in requirement else f"pip install {requirement}"
 
 
 def _extra(name: str) -> str:

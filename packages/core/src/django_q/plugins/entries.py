@@ -36,6 +36,11 @@ class Entry:
         """The keys by which settings choose this entry."""
         return self.keys or (self.name,)
 
+    @property
+    def cure(self) -> str:
+        """The end of an error message: what to do where the class cannot be imported."""
+        return cure(self.install)
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerEntry(Entry):
@@ -45,3 +50,13 @@ class BrokerEntry(Entry):
 @dataclass(frozen=True, slots=True)
 class ReporterEntry(Entry):
     """An error reporter; its keys are those of `Q_CLUSTER["error_reporter"]`."""
+
+
+def pip_install(requirement: str) -> str:
+    """The command that installs a requirement, quoted where a shell would read the brackets."""
+    return f'pip install "{requirement}"' if "[" in requirement else f"pip install {requirement}"
+
+
+def cure(requirement: str) -> str:
+    """The end of an error message: what to install, where that is known."""
+    return f" To install it: {pip_install(requirement)}" if requirement else ""

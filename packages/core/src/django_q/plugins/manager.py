@@ -167,6 +167,16 @@ class Manager:
         """What is wrong with the plugins that cannot be used, by plugin name."""
         return {plugin.name: plugin.error for plugin in self.plugins.values() if plugin.error}
 
+    def raise_if_broken(self, key: str) -> None:
+        """Raise what is wrong with the plugin of that name, or the one whose name begins the key.
+
+        Nobody can ask a plugin that does not import for its keys.
+        """
+        for name, error in self.errors.items():
+            if key == name or key.startswith(f"{name}_"):
+                # Raised anew, so that no traceback grows with each time.
+                raise PluginError(str(error)) from error.__cause__
+
     def brokers(self) -> list[BrokerEntry]:
         """Every broker that an installed plugin offers."""
         return [cast("BrokerEntry", entry) for _, entry in self.offers("django_q_brokers")]

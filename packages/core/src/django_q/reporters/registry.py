@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from django_q.conf import Settings, get_settings
 from django_q.errors import ConfigurationError, PluginError, UnknownReporter
 from django_q.plugins import Manager, ReporterEntry, get_manager
+from django_q.plugins.entries import cure
 
 logger = logging.getLogger("django-q")
 
@@ -72,22 +73,20 @@ def reporter_class(key: str) -> Callable[..., Reporter]:
     Raises UnknownReporter when no installed distribution provides it, PluginError when one does
     but cannot be imported.
     """
-    candidate = _chosen(key)
+    path, install, load = _chosen(key)
+    title = f"{_title(key)} ({path})"
     try:
-        found: Callable[..., Reporter] = candidate.load()
-    except Exception as error:
-        cure = f" To install it: {candidate.install}" if candidate.install else ""
-        message = f"{_title(key)} ({candidate.path}) cannot be imported: {error}.{cure}"
-        kind = UnknownReporter if _is_absent(candidate, error) else PluginError
-        raise kind(message) from error
+        found: Callable[..., Reporter] = load()
+    except (Exception, SystemExit) as error:
+        kind = UnknownReporter if _is_absent(path, error) else PluginError
+        raise kind(f"{title} cannot be imported: {error}.{cure(install)}") from error
     if not callable(getattr(found, "report", None)):
-        raise PluginError(f"{_title(key)} ({candidate.path}) has no method report().")
+        raise PluginError(f"{title} has no method report().")
     return found
 
 
-def _is_absent(candidate: _Candidate, error: Exception) -> bool:
-    package = candidate.path.split(".")[0]
-    return isinstance(error, ModuleNotFoundError) and error.name == package
+def _is_absent(path: str, error: BaseException) -> bool:
+    return isinstance(error, ModuleNotFoundError) and error.name == path.split(".", maxsplit=1)[0]
 
 
 def _problem(key: str) -> ConfigurationError | None:
@@ -105,7 +104,7 @@ def _build_all(settings: Settings) -> dict[str, Reporter]:
             built[key] = reporter_class(key)(**options)
         except ConfigurationError as error:
             logger.error("Errors are not reported: %s", error)
-        except Exception:
+        except (Exception, SystemExit):
             logger.exception("Errors are not reported: %s cannot be set up", _title(key))
     return built
 
@@ -122,7 +121,7 @@ def _chosen(key: str) -> _Candidate:
         return _the_one(key, map(_from_entry, ours))
     if entries or theirs:
         return _the_one(key, [*map(_from_entry, entries), *map(_from_legacy, theirs)])
-    _raise_if_broken(key)
+    get_manager().raise_if_broken(key)
     if legacy:
         return _from_legacy(legacy[0])
     raise UnknownReporter(_unknown(key))
@@ -144,25 +143,17 @@ def _the_one(key: str, candidates: Iterable[_Candidate]) -> _Candidate:
 def _from_entry(entry: ReporterEntry) -> _Candidate:
     module, _, name = entry.path.rpartition(".")
     entry_point = EntryPoint(entry.name, f"{module}:{name}", LEGACY_GROUP)
-    install = f'pip install "{entry.install}"' if entry.install else ""
-    return _Candidate(entry.path, install, entry_point.load)
+    return _Candidate(entry.path, entry.install, entry_point.load)
 
 
 def _from_legacy(entry_point: EntryPoint) -> _Candidate:
-    path = f"{entry_point.module}.{entry_point.attr}"
-    declared_by_core = _is_declared_by_core(entry_point)
-    install = _extra(entry_point.name) if declared_by_core else ""
-    return _Candidate(path, install, entry_point.load)
+    extra = f"{CORE_DISTRIBUTION}[{entry_point.name}]"
+    install = extra if _is_declared_by_core(entry_point) else ""
+    return _Candidate(entry_point.value.replace(":", "."), install, entry_point.load)
 
 
 def _is_declared_by_core(entry_point: EntryPoint) -> bool:
     return entry_point.dist is not None and entry_point.dist.name == CORE_DISTRIBUTION
-
-
-def _raise_if_broken(key: str) -> None:
-    error = get_manager().errors.get(key)
-    if error is not None:
-        raise PluginError(str(error)) from error.__cause__
 
 
 # Words
@@ -170,10 +161,6 @@ def _raise_if_broken(key: str) -> None:
 
 def _title(key: str) -> str:
     return f'Q_CLUSTER["error_reporter"][{key!r}]'
-
-
-def _extra(key: str) -> str:
-    return f'pip install "{CORE_DISTRIBUTION}[{key}]"'
 
 
 def _unknown(key: str) -> str:
