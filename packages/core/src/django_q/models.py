@@ -425,6 +425,7 @@ class Schedule(models.Model):
         """Save; a new cron schedule is first due when its expression says so."""
         if self.pk is None and self.schedule_type == self.CRON:
             self.next_run = self.calculate_next_run(timezone.now())
+        self.error = None  # Whoever saves it has looked at it; it is tried again.
         super().save(*args, **kwargs)
 
     def calculate_next_run(self, next_run: datetime | None = None) -> datetime | None:
