@@ -11,8 +11,7 @@ from __future__ import annotations
 import ast
 from calendar import monthrange
 from collections.abc import Callable
-from datetime import datetime, timedelta, tzinfo
-from datetime import timezone as fixed_timezone
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
@@ -34,8 +33,6 @@ CRON = "C"
 DAYS = {DAILY: 1, WEEKLY: 7, BIWEEKLY: 14}
 MONTHS = {MONTHLY: 1, BIMONTHLY: 2, QUARTERLY: 3, YEARLY: 12}
 TYPES = (ONCE, MINUTES, HOURLY, *DAYS, *MONTHS, CRON)
-
-UTC = fixed_timezone.utc
 
 Zone = tzinfo | str | None
 

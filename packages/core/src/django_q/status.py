@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping
-from datetime import datetime
-from datetime import timezone as fixed_timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.utils import timezone
@@ -183,5 +182,5 @@ def _plain(value: Any) -> Any:
 def _moment(value: Any) -> datetime | None:
     """A datetime from itself, from seconds since the epoch, or from ISO 8601."""
     if isinstance(value, int | float):
-        return datetime.fromtimestamp(value, tz=fixed_timezone.utc)
+        return datetime.fromtimestamp(value, tz=UTC)
     return datetime.fromisoformat(value) if isinstance(value, str) else value

@@ -58,15 +58,7 @@ status.store = store
 def _keeper(broker: Broker | None) -> Broker | None:
     """The broker through which statuses are shared; None: the table has to serve."""
     broker = broker or get_broker()
-    if _keeps_stats(broker) or _is_shared(broker.cache):
-        return broker
-    return None
-
-
-def _keeps_stats(broker: Broker) -> bool:
-    """Does it say so, or is it a 1.x broker with a place of its own?"""
-    says_so: bool = getattr(broker, "keeps_stats", False)
-    return says_so or type(broker).set_stat is not Broker.set_stat
+    return broker if broker.keeps_stats or _is_shared(broker.cache) else None
 
 
 def _is_shared(cache: Any) -> bool:

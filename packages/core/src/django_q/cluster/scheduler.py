@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from multiprocessing import current_process
 from typing import Any
 
@@ -99,10 +99,12 @@ class Scheduler:
         self.snapshot = snapshot
         self.stopping = stopping
         self.wait = wait
+        self.now = now
         self.clock = clock
         self.told: list[Any] | None = None
         self.tell_at = float("-inf")
         self.cleared_at: int | None = None
+        self.cleared_on: datetime | None = None
         self.due = DueSchedules(settings, broker, stopping, now, clock)
         self.status = Duty("save the cluster's status", self.tell, clock)
         self.duties = [self.status, Duty("clear old results away", self.clear, clock)]
@@ -147,5 +149,8 @@ class Scheduler:
         recorded = int(self.snapshot().get("recorded") or 0)
         if recorded == self.cleared_at:
             return
-        records.prune(self.settings, router.db_for_write(Task))
-        self.cleared_at = recorded
+        # With a limit per group, only those need a look that had a result since the last time.
+        since = self.cleared_on and self.cleared_on - timedelta(minutes=1)
+        now = self.now()
+        records.prune(self.settings, router.db_for_write(Task), since)
+        self.cleared_at, self.cleared_on = recorded, now
