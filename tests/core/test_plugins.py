@@ -8,6 +8,8 @@ import logging
 import re
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -127,6 +129,32 @@ def test_two_distributions_may_name_their_plugin_alike(site_packages: SitePackag
     site_packages.install("two", {"two": ""}, plugins={"same": "two"})
 
     assert {"same", "same (two)"} <= set(get_manager().plugins)
+
+
+def test_a_half_removed_distribution_costs_no_other(site_packages: SitePackages) -> None:
+    site_packages.install("gone", plugins={"gone": "gone.plugin"})
+    (site_packages.folder / "gone-1.0.dist-info" / "METADATA").unlink()
+
+    assert "The plugin 'gone' of gone.plugin could not be imported" in str(
+        get_manager().errors["gone"]
+    )
+
+
+def test_threads_that_ask_at_once_share_one_discovery(
+    site_packages: SitePackages,
+) -> None:
+    site_packages.install("slow", {"slow_plugin": ""}, plugins={"slow": "slow_plugin"})
+    barrier = threading.Barrier(4)
+
+    def ask(_: int) -> Manager:
+        barrier.wait()
+        return get_manager()
+
+    with ThreadPoolExecutor(4) as threads:
+        managers = list(threads.map(ask, range(4)))
+
+    assert len(set(map(id, managers))) == 1
+    assert "slow" in managers[0].plugins
 
 
 def test_a_plugin_that_asks_for_the_manager_while_it_is_imported_sees_those_before_it(

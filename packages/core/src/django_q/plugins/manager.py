@@ -74,7 +74,7 @@ class Manager:
                 self._load_one(entry_point)
 
     def _load_one(self, entry_point: EntryPoint) -> None:
-        name, origin = self._free_name(entry_point), _distribution(entry_point)
+        name, origin = self._free_name(entry_point), _origin(entry_point)
         try:
             plugin = entry_point.load()
         except (Exception, SystemExit) as error:
@@ -246,10 +246,18 @@ def _place(entry_point: EntryPoint) -> tuple[str, str]:
     return entry_point.name, entry_point.value
 
 
-def _distribution(entry_point: EntryPoint) -> str:
-    if entry_point.dist is None:
-        return entry_point.value
-    return f"{entry_point.dist.name} {entry_point.dist.version}"
+def distribution_of(entry_point: EntryPoint) -> tuple[str, str] | None:
+    """Name and version of what was installed; None where its metadata cannot be read."""
+    try:
+        distribution = entry_point.dist
+        name, version = (distribution.name, distribution.version) if distribution else ("", "")
+    except Exception:  # a half-removed distribution fails differently in each Python
+        return None
+    return (name, version) if name else None
+
+
+def _origin(entry_point: EntryPoint) -> str:
+    return " ".join(distribution_of(entry_point) or (entry_point.value,))
 
 
 # The manager of this process

@@ -17,6 +17,7 @@ from django_q.conf import Settings, get_settings
 from django_q.errors import ConfigurationError, PluginError, UnknownReporter
 from django_q.plugins import Manager, ReporterEntry, get_manager
 from django_q.plugins.entries import cure
+from django_q.plugins.manager import distribution_of
 
 logger = logging.getLogger("django-q")
 
@@ -153,7 +154,8 @@ def _from_legacy(entry_point: EntryPoint) -> _Candidate:
 
 
 def _is_declared_by_core(entry_point: EntryPoint) -> bool:
-    return entry_point.dist is not None and entry_point.dist.name == CORE_DISTRIBUTION
+    name, _ = distribution_of(entry_point) or ("", "")
+    return name == CORE_DISTRIBUTION
 
 
 # Words
