@@ -12,7 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from demo.brokers import BROKERS
 from demo.cluster import Cluster, running_cluster
@@ -117,7 +124,7 @@ def put_through(console: Console, cluster: Cluster, files: Sequence[str]) -> flo
     return time.monotonic() - began
 
 
-def follow(progress: Progress, bar: object, cluster: Cluster, total: int) -> None:
+def follow(progress: Progress, bar: TaskID, cluster: Cluster, total: int) -> None:
     """Move the bar until every task is recorded and the hook has seen it."""
     from demo.tasks import read_collated
     from django_q.tasks import count_group
