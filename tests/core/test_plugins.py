@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,11 +33,11 @@ GOOD_PLUGIN = """
 """
 
 
-def plugin_of(**hooks: object) -> SimpleNamespace:
+def plugin_of(**hooks: Callable[..., object]) -> SimpleNamespace:
     return SimpleNamespace(**{name: hookimpl(function) for name, function in hooks.items()})
 
 
-def manager_with(**hooks: object) -> Manager:
+def manager_with(**hooks: Callable[..., object]) -> Manager:
     manager = Manager()
     manager.register(plugin_of(**hooks), "sample")
     return manager
@@ -208,13 +209,18 @@ def test_a_plugin_that_raises_when_asked_is_listed_as_broken() -> None:
 
 
 def test_plugins_are_asked_once_for_what_they_bring() -> None:
-    asked = []
-    manager = manager_with(django_q_brokers=lambda: asked.append(1) or [])
+    asked: list[str] = []
+
+    def offer_nothing() -> list[BrokerEntry]:
+        asked.append("brokers")
+        return []
+
+    manager = manager_with(django_q_brokers=offer_nothing)
 
     manager.brokers()
     manager.brokers()
 
-    assert asked == [1]
+    assert asked == ["brokers"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from django_q.brokers import Broker, broker_class, get_broker, registry
 from django_q.brokers.memory import Memory
 from django_q.conf import Conf, Settings
 from django_q.errors import ConfigurationError, PluginError, UnknownBroker
-from django_q.plugins import BrokerEntry, Manager, hookimpl
+from django_q.plugins import BrokerEntry, Manager, get_manager, hookimpl
 from tests.core.distributions import SitePackages
 
 FIRST_PARTY = [
@@ -154,7 +154,7 @@ def test_no_broker_at_all_lists_what_to_install() -> None:
 # Broken plugins
 
 
-def broken(name: str, settings: Any, site_packages: SitePackages) -> None:
+def broken(name: str, site_packages: SitePackages) -> None:
     site_packages.install(
         f"{name}-dist", {f"{name}_plugin": "import gone"}, plugins={name: f"{name}_plugin"}
     )
@@ -163,7 +163,7 @@ def broken(name: str, settings: Any, site_packages: SitePackages) -> None:
 def test_a_broken_plugin_is_an_error_only_when_it_is_chosen(
     settings: Any, site_packages: SitePackages
 ) -> None:
-    broken("pigeon", settings, site_packages)
+    broken("pigeon", site_packages)
 
     settings.Q_CLUSTER = {"memory": True}
     assert broker_class() is Memory
@@ -173,12 +173,17 @@ def test_a_broken_plugin_is_an_error_only_when_it_is_chosen(
         broker_class()
 
 
-def test_a_broken_redis_does_not_silently_become_the_orm(
-    settings: Any, site_packages: SitePackages
+@pytest.mark.parametrize("options", [{}, {"redis": "redis://h"}])
+def test_a_broken_redis_does_not_silently_become_another_broker(
+    options: dict[str, Any], settings: Any, site_packages: SitePackages
 ) -> None:
-    broken("redis", settings, site_packages)
+    broken("redis", site_packages)
+    theirs = SimpleNamespace(
+        django_q_brokers=hookimpl(lambda: BrokerEntry("theirs", "theirs.Redis", ("redis",)))
+    )
+    get_manager().register(theirs, "theirs")
 
-    settings.Q_CLUSTER = {}
+    settings.Q_CLUSTER = options
     with pytest.raises(PluginError, match=r"'redis' of redis-dist 1\.0"):
         broker_class()
 

@@ -160,7 +160,6 @@ def _by_key(key: str, manager: Manager) -> BrokerEntry:
     entry = _entry_answering(key, manager)
     if entry is None:
         name = FIRST_PARTY[key]
-        manager.raise_if_broken(name)
         raise UnknownBroker(
             f"Q_CLUSTER[{key!r}] asks for the broker {name!r}, which is not installed. "
             f"To install it: {pip_install(_extra(name))}"
@@ -171,6 +170,9 @@ def _by_key(key: str, manager: Manager) -> BrokerEntry:
 def _entry_answering(key: str, manager: Manager) -> BrokerEntry | None:
     found = {entry.path: entry for entry in manager.brokers() if key in entry.answers_to}
     ours = [entry for path, entry in found.items() if path.split(".")[0] in FIRST_PARTY_MODULES]
+    if not ours and key in FIRST_PARTY:
+        # Installed but broken: another broker in its place would be another queue.
+        manager.raise_if_broken(FIRST_PARTY[key])
     candidates = ours or list(found.values())
     if len(candidates) > 1:
         raise PluginError(
@@ -204,8 +206,6 @@ def _default(options: Mapping[str, Any], manager: Manager) -> BrokerEntry:
         entry = _entry_answering(key, manager)
         if entry is not None:
             return entry
-        # Installed but broken: another broker instead would be another queue.
-        manager.raise_if_broken(key)
     _nothing_installed(options, refuses_redis)
 
 
