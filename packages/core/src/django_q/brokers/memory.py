@@ -127,6 +127,9 @@ class Memory(Broker):
     retries_failures = True
     serves_clusters = False
 
+    idle_seconds = IDLE_SECONDS
+    """How long a claim waits for work; tests may shorten it."""
+
     connection: _Queue
 
     @staticmethod
@@ -255,7 +258,7 @@ class Memory(Broker):
         return entry
 
     def _claim(self, limit: int, lease: float) -> list[Delivery]:
-        idle_until = time.monotonic() + IDLE_SECONDS
+        idle_until = time.monotonic() + self.idle_seconds
         queue = self.connection
         with queue.changed:
             while not (taken := self._take(limit, lease)):

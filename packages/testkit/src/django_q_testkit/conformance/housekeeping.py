@@ -171,7 +171,7 @@ class Housekeeping(Bench):
         else:
             broker.cache.delete_many(keys)
 
-    def stats(self, broker: Broker, *keys: str) -> list[str | None]:
+    def stats(self, broker: Broker, *keys: str) -> list[str]:
         """The listed stats that were kept under one of these keys, sorted."""
         own = {as_text(broker.get_stat(key)) for key in keys} - {None}
         listed = [as_text(stat) for stat in broker.get_stats(f"{Conf.Q_STAT}:*") or []]

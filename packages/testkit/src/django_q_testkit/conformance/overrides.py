@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from django_q.brokers.base import Broker, Package
+from django_q.brokers.base import IDLE_SECONDS, Broker, Package
 from django_q.conf import get_settings
 from django_q_testkit.conformance.bench import (
-    LONG,
     Bench,
     claim_now,
     claim_one,
@@ -58,14 +57,18 @@ class Overrides(Bench):
 
     def test_an_overridden_dequeue_that_returns_at_once_is_paced(self, broker: Broker) -> None:
         class Hasty(type(broker)):  # type: ignore[misc]
+            answers = iter([None, [(None, "late")]])
+
             def dequeue(self) -> Any:
-                return None
+                return next(self.answers)
 
         broker.__class__ = Hasty
         began = time.monotonic()
 
-        assert broker.claim(1, LONG) == []
-        assert time.monotonic() - began >= min(get_settings().poll, 1)
+        found = collect(broker, 1)
+
+        assert texts(found) == ["late"]
+        assert time.monotonic() - began >= min(get_settings().poll, IDLE_SECONDS) / 2
 
     def test_an_overridden_acknowledge_sees_every_receipt(self, broker: Broker) -> None:
         needs(broker, "supports_receipts")
