@@ -30,7 +30,7 @@ def async_chain(
 
     A failed link ends the chain. `cached` and `sync` are as the settings say when None.
     """
-    settings = get_settings()
+    settings = enqueue.ready_settings()
     links = list(chain)
     _, new_group = package.new_id()
     group = group or new_group

@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import DatabaseError
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from django_q import package, signals
 from django_q.brokers import Broker, get_broker
 from django_q.conf import Settings, get_settings, logger
-from django_q.errors import TaskRefused, UnsupportedByBroker
-from django_q.tasks import ready
+from django_q.errors import DjangoQError, TaskRefused, UnsupportedByBroker
+from django_q.readiness import explain_database_errors, require_ready
 
 TaskDict = dict[str, Any]
 Func = str | Callable[..., Any]
@@ -43,15 +43,28 @@ def async_task(func: Func, *args: Any, **kwargs: Any) -> str:
     Options: hook, group, save, sync, cached, ack_failure, cluster, timeout, broker, task_name;
     as keywords, or as keys of one dict `q_options`, which wins. All other keywords go to `func`.
     """
-    settings = get_settings()
+    settings = ready_settings()
     task = build(func, args, kwargs, settings)
     broker = task.pop("broker", None)
     signed = finish(task, settings)
     if task.get("sync"):
         return _sync(signed)
-    put(broker or get_broker(task.get("cluster")), signed, settings)
+    put(broker or get_broker(task.get("cluster")), signed)
     logger.debug("Pushed %s %s", task["name"], task["id"])
     return str(task["id"])
+
+
+_ready: Settings | None = None
+
+
+def ready_settings() -> Settings:
+    """The settings in force, of a site that can queue tasks; checked once per change of them."""
+    global _ready  # noqa: PLW0603 - saves every enqueue the same questions
+    settings = get_settings()
+    if settings is not _ready:
+        require_ready()
+        _ready = settings
+    return settings
 
 
 def build(
@@ -105,14 +118,9 @@ def finish(task: TaskDict, settings: Settings) -> str:
     signals.notify(signals.pre_enqueue, task=task)
     try:
         return package.dumps(task)
-    except (
-        pickle.PicklingError,
-        AttributeError,
-        TypeError,
-        ValueError,
-        RecursionError,
-        NotImplementedError,
-    ) as error:
+    except (DjangoQError, ImproperlyConfigured):
+        raise
+    except Exception as error:  # whatever the pickling of a caller's object may raise
         raise TaskRefused(_what_does_not_pack(task, settings, error)) from error
 
 
@@ -147,34 +155,25 @@ def _parts(task: TaskDict) -> list[tuple[str, Any]]:
 def put(
     broker: Broker,
     signed: str,
-    settings: Settings,
     *,
     priority: int = 0,
     available_at: datetime | None = None,
 ) -> Any:
     """Give one signed task to the broker, or say at once what the broker cannot do."""
-    ready.installed(settings)
     _fits(broker, signed)
     options = _broker_options(broker, priority, available_at)
-    try:
+    with explain_database_errors():
         enqueue_id = broker.enqueue(signed, **options)
-    except DatabaseError as error:
-        ready.explain(error)
-        raise
     logger.info("Enqueued [%s] %s", broker.list_key, enqueue_id)
     return enqueue_id
 
 
-def put_many(broker: Broker, signed: Sequence[str], settings: Settings) -> list[Any]:
+def put_many(broker: Broker, signed: Sequence[str]) -> list[Any]:
     """Give many signed tasks to the broker in one call."""
-    ready.installed(settings)
     for each in signed:
         _fits(broker, each)
-    try:
+    with explain_database_errors():
         enqueue_ids = broker.enqueue_many(list(signed))
-    except DatabaseError as error:
-        ready.explain(error)
-        raise
     if logger.isEnabledFor(logging.INFO):
         for enqueue_id in enqueue_ids:
             logger.info("Enqueued [%s] %s", broker.list_key, enqueue_id)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import DatabaseError
-
 from django_q import records
 from django_q.brokers import Broker
+from django_q.readiness import explain_database_errors
 from django_q.signing import SignedPackage
-from django_q.tasks import ready
 from django_q.tasks.results import as_task, cache_and_key, is_cached, stored_tasks
 from django_q.tasks.waiting import until
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from django_q.models import Task
 
 T = TypeVar("T")
+Rows = TypeVar("Rows", bound="QuerySet[Any, Any]")
 
 
 def result_group(
@@ -135,12 +134,9 @@ def tally(group_id: str, cached: bool | int | None = None) -> tuple[int, int]:
     if is_cached(cached):
         tasks = _cached_tasks(*_cached_keys(group_id, None))
         return len(tasks), sum(1 for task in tasks if not task["success"])
-    try:
-        found = stored_tasks().filter(group=group_id).values_list("success", flat=True)
-        return len(found), sum(1 for success in found if not success)
-    except DatabaseError as error:
-        ready.explain(error)
-        raise
+    verdicts = stored_tasks().filter(group=group_id).values_list("success", flat=True)
+    with explain_database_errors(verdicts.db):
+        return len(verdicts), sum(1 for success in verdicts if not success)
 
 
 # The database
@@ -153,20 +149,14 @@ def _group(group_id: str, failures: bool) -> QuerySet[Task]:
 
 def _count(group_id: str, failures: bool) -> int:
     tasks = stored_tasks().filter(group=group_id)
-    try:
+    with explain_database_errors(tasks.db):
         return (tasks.filter(success=False) if failures else tasks).count()
-    except DatabaseError as error:
-        ready.explain(error)
-        raise
 
 
-def _if_any(rows: T) -> T | None:
+def _if_any(rows: Rows) -> Rows | None:
     """The rows, fetched; None where there are none."""
-    try:
+    with explain_database_errors(rows.db):
         return rows if rows else None
-    except DatabaseError as error:
-        ready.explain(error)
-        raise
 
 
 def _wait_for_group(

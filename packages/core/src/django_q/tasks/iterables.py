@@ -24,7 +24,7 @@ def async_iter(func: Func, args_iter: Iterable[Any], **kwargs: Any) -> str:
     but for hook; with `cached` the list goes to the cache. It is complete once every item has
     finished, and holds the reason in the place of one that failed.
     """
-    settings = get_settings()
+    settings = enqueue.ready_settings()
     _, group = package.new_id()
     arguments = list(args_iter)
     base = _base(func, kwargs, settings, group, len(arguments))
@@ -35,7 +35,7 @@ def async_iter(func: Func, args_iter: Iterable[Any], **kwargs: Any) -> str:
             enqueue._sync(enqueue.finish(task, settings))
         return group
     signed = [enqueue.finish(task, settings) for task in tasks]
-    enqueue.put_many(broker or get_broker(base.get("cluster")), signed, settings)
+    enqueue.put_many(broker or get_broker(base.get("cluster")), signed)
     return group
 
 
@@ -49,7 +49,8 @@ def final_template(task: TaskDict) -> bytes:
     return pickle.dumps(final)
 
 
-_KEPT = ("func", "kwargs", "args", "started", "stopped", "cluster", "save")
+_KEPT = ("func", "kwargs", "started", "cluster", "save")
+"""Not the arguments: `records.collate` gathers those of all items."""
 
 
 def _base(

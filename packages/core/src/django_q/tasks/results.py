@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.core.cache import caches
-from django.db import DatabaseError, router
 from django.db.models import Q, QuerySet
 
+from django_q import records
 from django_q.brokers import Broker, get_broker
 from django_q.conf import get_settings
+from django_q.readiness import explain_database_errors
 from django_q.signing import SignedPackage
-from django_q.tasks import ready
 from django_q.tasks.waiting import until
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def stored_tasks() -> QuerySet[Task]:
     from django_q.models import Task  # models need the app registry, this module does not
 
     if get_settings().has_replica:
-        return Task.objects.using(router.db_for_write(Task))
+        return Task.objects.using(records.database())
     return Task.objects.all()
 
 
@@ -122,11 +122,8 @@ def is_cached(cached: bool | int | None) -> bool:
 
 
 def _first(rows: QuerySet[Any, Any]) -> Any:
-    try:
+    with explain_database_errors(rows.db):
         return next(iter(rows[:1]), None)
-    except DatabaseError as error:
-        ready.explain(error)
-        raise
 
 
 def _wait_for_cached(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.core.cache import caches
-from django.db import DatabaseError, router, transaction
+from django.db import transaction
 
 from django_q import package, records, signals
 from django_q.conf import Settings, get_settings, logger
-from django_q.models import Task
-from django_q.tasks import execution, ready
+from django_q.readiness import explain_database_errors
+from django_q.tasks import execution
 from django_q.tasks.hooks import run_hook
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ def run_package(signed: str) -> str:
     database connections and transaction are used as they are.
     """
     settings = get_settings()
-    ready.installed(settings)
     task = package.loads(signed)
     task_id: str = task["id"]
     link = _run(task, settings)
@@ -53,21 +52,19 @@ def _record(outcome: records.Outcome, settings: Settings) -> None:
         recorded += _write(outcome)
     for each in recorded:
         if each.cache is not None:
-            records.cache_write(caches[settings.cache], each.cache)
+            records.cache_write(each.cache, caches[settings.cache])
 
 
 def _write(outcome: records.Outcome) -> list[records.Outcome]:
     """Write a row or an item; return what it completes."""
-    using = router.db_for_write(Task)
-    try:
+    using = records.database()
+    with explain_database_errors(using):
         with transaction.atomic(using=using):
             records.write([outcome], using)
-            if outcome.item is None:
-                return []
+        if outcome.item is None:
+            return []
+        with transaction.atomic(using=using):
             return records.collate({outcome.item.group: outcome.item}, using)
-    except DatabaseError as error:
-        ready.explain(error)
-        raise
 
 
 def _log(task: TaskDict) -> None:
