@@ -327,7 +327,7 @@ class DueSchedules:
 
     def _put(self, occurrence: Occurrence) -> None:
         try:
-            enqueue.put(occurrence.broker, occurrence.package, self.settings)
+            enqueue.put(occurrence.broker, occurrence.package)
         except Exception:
             self.away.add(occurrence.broker)
             raise

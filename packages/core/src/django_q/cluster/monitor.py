@@ -137,7 +137,7 @@ class Monitor:
                     return batch
                 if len(batch) >= MOST_ROWS:
                     return batch
-            if not lane.is_alive and lane.committed == lane.done:
+            if not lane.is_alive and lane.done <= lane.committed < lane.written:
                 batch += self.bury(lane)
         return batch
 
@@ -154,10 +154,10 @@ class Monitor:
 
     def bury(self, lane: Lane) -> list[Entry]:
         """What a dead worker left: the package it had started, if any, as a failed attempt."""
-        if lane.started > lane.done:
+        if lane.started > max(lane.done, lane.committed):
             return [Entry(lane, lane.started, self.autopsy(lane))]
         # Nothing more comes from this lane; what was never started is the pusher's.
-        lane.committed = max(lane.committed, lane.written)
+        lane.committed = lane.written
         self.board.decisions += 1
         self.board.keeper_bell.ring()
         self.board.sentinel_bell.ring()
