@@ -88,7 +88,7 @@ def failures(outcome: Outcome) -> Table:
     table.add_column("file", overflow="fold")
     table.add_column("why", overflow="fold")
     for path, why in sorted(outcome.failed.items())[:FAILURES_SHOWN]:
-        table.add_row(relative(path, outcome.root), _plain(why))
+        table.add_row(relative(path, outcome.root), _plain(why.replace(f"{outcome.root}/", "")))
     hidden = len(outcome.failed) - FAILURES_SHOWN
     if hidden > 0:
         table.add_row(f"… and {hidden} more", "")
