@@ -269,8 +269,8 @@ class _LiveAttributes(type):
     def __setattr__(cls, name: str, value: Any) -> None:
         if name in _KEY_OF:
             _overrides[_KEY_OF[name]] = value
-            reset_settings()
         _LiveAttributes._assigned[name] = value
+        reset_settings()
 
     def __delattr__(cls, name: str) -> None:
         _LiveAttributes._assigned.pop(name, None)

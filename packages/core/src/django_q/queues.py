@@ -15,8 +15,8 @@ __all__ = ["Queue", "SharedCounter"]
 class SharedCounter:
     """A number that several processes add to."""
 
-    def __init__(self, n: int = 0) -> None:
-        self.count = multiprocessing.Value("i", n)
+    def __init__(self, n: int = 0, ctx: Any = None) -> None:
+        self.count = (ctx or multiprocessing).Value("i", n)
 
     def increment(self, n: int = 1) -> None:
         """Add `n`, which may be negative."""
@@ -32,9 +32,9 @@ class Queue(ProcessQueue):  # type: ignore[type-arg]  # it cannot be subscripted
     """Counts what is put and got itself: macOS cannot ask the operating system."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("ctx", multiprocessing.get_context())
+        context = kwargs.setdefault("ctx", multiprocessing.get_context())
         super().__init__(*args, **kwargs)
-        self.size = SharedCounter()
+        self.size = SharedCounter(ctx=context)
 
     def __getstate__(self) -> Any:
         return super().__getstate__(), self.size
