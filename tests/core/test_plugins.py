@@ -125,6 +125,33 @@ def test_a_wrapper_is_refused() -> None:
     assert not manager.listens("pre_enqueue")
 
 
+def test_a_plugin_whose_attributes_cannot_be_read_costs_no_other(
+    site_packages: SitePackages,
+) -> None:
+    lazy = """
+        def __dir__():
+            return ["Client"]
+
+        def __getattr__(name):
+            raise ImportError("no client library")
+    """
+    site_packages.install("lazy", {"lazy_plugin": lazy}, plugins={"lazy": "lazy_plugin"})
+    site_packages.install(
+        "pigeon", {"pigeon.plugin": GOOD_PLUGIN}, plugins={"pigeon": "pigeon.plugin"}
+    )
+
+    assert "pigeon" in [entry.name for entry in get_manager().brokers()]
+
+
+def test_a_name_is_registered_once() -> None:
+    manager = manager_with(post_spawn=lambda: None)
+
+    with pytest.raises(PluginError, match="'sample' already"):
+        manager.register(plugin_of(post_execute=lambda: None), "sample")
+
+    assert manager.listens("post_spawn")
+
+
 def test_two_distributions_may_name_their_plugin_alike(site_packages: SitePackages) -> None:
     site_packages.install("one", {"one": ""}, plugins={"same": "one"})
     site_packages.install("two", {"two": ""}, plugins={"same": "two"})

@@ -89,12 +89,14 @@ class Manager:
         A hook that does not exist, or arguments that the hook does not have, are refused with a
         PluginError, which is also kept in `plugins`.
         """
+        if self._pluggy.has_plugin(name):
+            raise PluginError(f"There is a plugin {name!r} already; unregister it first.")
         try:
             self._pluggy.register(plugin, name)
             self._refuse_wrappers(plugin)
             self._pluggy.check_pending()
-        except (pluggy.PluginValidationError, ValueError) as error:
-            # pluggy before 1.6 leaves the plugin half registered.
+        except Exception as error:  # its attributes are read, and may be lazy imports that fail
+            # pluggy up to 1.6 leaves the plugin half registered.
             if self._pluggy.get_plugin(name) is plugin:
                 self._pluggy.unregister(name=name)
             raise self._refuse(name, distribution, self._reason(plugin, error), error) from error
@@ -118,9 +120,11 @@ class Manager:
                     raise ValueError(f"hook {caller.name!r} cannot be wrapped")
 
     def _reason(self, plugin: object, error: Exception) -> str:
+        if not isinstance(error, pluggy.PluginValidationError):
+            return f"cannot be used: {_described(error)}"
         unknown = [name for name in self._implemented(plugin) if name not in _HOOKS]
         if not unknown:
-            return f"cannot be used: {_described(error)}"
+            return f"cannot be used: {error}"
         near = get_close_matches(unknown[0], _HOOKS, 1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Hooks are: {', '.join(_HOOKS)}."
         return f"implements {unknown[0]!r}, which is no hook of Django Q. {hint}"
