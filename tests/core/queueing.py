@@ -90,3 +90,7 @@ def hook(task: Any) -> None:
 
 def failing_hook(task: Any) -> None:
     raise RuntimeError("the hook failed")
+
+
+def generator() -> Any:
+    yield 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -19,7 +18,7 @@ from django_q.tasks.waiting import until
 if TYPE_CHECKING:
     from django_q.models import Task
 
-_HEX = frozenset(string.hexdigits)
+ID_LENGTH = 32
 
 
 def result(task_id: str | UUID, wait: float = 0, cached: bool | int | None = None) -> Any:
@@ -80,12 +79,9 @@ def stored_tasks() -> QuerySet[Task]:
 def tasks_named(task_id: str | UUID) -> QuerySet[Task]:
     """The tasks that an id or a name stands for, newest first."""
     named = _text(task_id)
-    if len(named) != 32:
-        return stored_tasks().filter(name=named).order_by("-stopped")
-    if _HEX.issuperset(named):
-        return stored_tasks().filter(id=named).order_by()
-    # A name may have 32 characters too.
-    return stored_tasks().filter(Q(id=named) | Q(name=named)).order_by("-stopped")
+    # A name may be as long as an id.
+    either = Q(id=named) | Q(name=named) if len(named) == ID_LENGTH else Q(name=named)
+    return stored_tasks().filter(either).order_by("-stopped")
 
 
 def cache_and_key(broker: Broker | None) -> tuple[Any, str]:
