@@ -240,7 +240,7 @@ def test_kwargs_are_read_in_each_spelling(text, expected):
 
 @pytest.mark.parametrize("text", ["(1,", "John", "f(1)", "1 2"])
 def test_args_that_are_no_literals_are_refused_with_the_cure(text):
-    with pytest.raises(ValueError, match="args of the schedule cannot be read: .* literals"):
+    with pytest.raises(ValueError, match=r"args of the schedule cannot be read: .* literals"):
         scheduling.parse_args(text)
 
 
