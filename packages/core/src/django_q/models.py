@@ -454,7 +454,7 @@ class Schedule(models.Model):
         page = "success" if success else "failure"
         try:
             url = reverse(f"admin:django_q_{page}_change", args=(task_id,))
-        except NoReverseMatch:
+        except (NoReverseMatch, AttributeError):  # a site without an admin, or without any URL
             return f"[{name}]"
         return format_html('<a href="{}">[{}]</a>', url, name)
 

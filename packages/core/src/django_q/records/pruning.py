@@ -51,8 +51,11 @@ class _Part(NamedTuple):
         return self.model.__name__ == "Success"
 
     def tasks(self, using: str) -> QuerySet[Any]:
-        condition = {} if self.field is None else {self.field: self.value}
-        return self.model._default_manager.using(using).filter(**condition)
+        tasks = self.model._default_manager.using(using)
+        if self.field is not None:
+            return tasks.filter(**{self.field: self.value})
+        # Django writes `success=True` as a bare column, for which SQLite uses no index.
+        return tasks.filter(success__in=[self.success])
 
 
 def _parts(
@@ -98,17 +101,7 @@ def _deletes_plainly(part: _Part, using: str) -> bool:
 def _delete_chunk(part: _Part, cutoff: tuple[datetime, str], using: str) -> int:
     connection = connections[using]
     table, columns = _names(connection)
-    stopped, last_id = cutoff
-    moment = connection.ops.adapt_datetimefield_value(stopped)
-    # The first condition on `stopped` is what the index serves, the second settles ties.
-    where = "{success} = %s AND {stopped} <= %s AND ({stopped} < %s OR {id} <= %s)".format(
-        **columns
-    )
-    params: list[Any] = [part.success, moment, moment, last_id]
-    if part.field is not None:
-        column = columns[part.field]
-        where += f" AND {column} IS NULL" if part.value is None else f" AND {column} = %s"
-        params += [] if part.value is None else [part.value]
+    where, params = _conditions(part, cutoff, connection, columns)
     oldest = (
         f"SELECT {columns['id']} FROM {table} WHERE {where} ORDER BY {columns['stopped']} "
         f"{connection.ops.limit_offset_sql(0, CHUNK_ROWS)}{_skip_locked(connection)}"
@@ -121,6 +114,26 @@ def _delete_chunk(part: _Part, cutoff: tuple[datetime, str], using: str) -> int:
             params,
         )
         return int(cursor.rowcount)
+
+
+def _conditions(
+    part: _Part, cutoff: tuple[datetime, str], connection: Any, columns: dict[str, str]
+) -> tuple[str, list[Any]]:
+    stopped, last_id = cutoff
+    moment = connection.ops.adapt_datetimefield_value(stopped)
+    # The first condition on `stopped` is what an index serves, the second settles ties.
+    where = "{stopped} <= %s AND ({stopped} < %s OR {id} <= %s)".format(**columns)
+    params = [moment, moment, last_id]
+    if part.field is None or connection.vendor == "oracle":
+        where += f" AND {columns['success']} = %s"
+        params.append(part.success)
+    else:
+        # A bare column keeps SQLite from preferring the index on it to the one on the field.
+        where += f" AND {columns['success']}" if part.success else f" AND NOT {columns['success']}"
+    if part.field is not None:
+        where += f" AND {columns[part.field]} " + ("IS NULL" if part.value is None else "= %s")
+        params += [] if part.value is None else [part.value]
+    return where, params
 
 
 def _delete_chunk_by_django(part: _Part, cutoff: tuple[datetime, str], using: str) -> int:

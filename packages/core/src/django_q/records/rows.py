@@ -54,7 +54,7 @@ class Item(NamedTuple):
     """One finished item of an `async_iter`."""
 
     group: str
-    index: int  # type: ignore[assignment] - not the tuple's method
+    index: int  # type: ignore[assignment]  # no use for the tuple's method
     count: int  # type: ignore[assignment]
     """How many items the group has."""
     final: bytes
