@@ -2,7 +2,6 @@
 
 import enum
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -42,19 +41,13 @@ def test_a_changed_character_is_noticed(data: st.DataObject) -> None:
         SignedPackage.loads(text[:place] + other + text[place + 1 :])
 
 
-def test_an_altered_payload_is_not_interpreted(tmp_path: object) -> None:
-    ran: list[int] = []
-
-    class Payload:
-        def __reduce__(self) -> object:
-            return ran.append, (1,)
-
-    text = SignedPackage.dumps(b"harmless")
-    forged = SignedPackage.dumps(b"other").split(":")[0] + text[text.index(":") :]
+def test_an_altered_payload_is_not_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, other = SignedPackage.dumps("work"), SignedPackage.dumps("other work")
+    forged = other.split(":")[0] + text[text.index(":") :]
+    monkeypatch.setattr("pickle.loads", lambda data: pytest.fail("the payload was interpreted"))
 
     with pytest.raises(BadSignature):
         SignedPackage.loads(forged)
-    assert not ran
 
 
 def test_a_rotated_key_still_reads_what_waits(settings: Any) -> None:
@@ -104,9 +97,8 @@ def test_compress_follows_the_settings(settings: Any) -> None:
 
 class TestJSON:
     @pytest.fixture(autouse=True)
-    def _json(self, settings: Any) -> Iterator[None]:
+    def _json(self, settings: Any) -> None:
         settings.Q_CLUSTER = {"serializer": "json"}
-        yield
 
     @pytest.mark.parametrize(
         "value",
@@ -142,7 +134,7 @@ class TestJSON:
         pickled = SignedPackage.dumps({"a": 1})
         settings.Q_CLUSTER = {"serializer": "json"}
 
-        with pytest.raises(ValueError, match="utf|codec|Expecting|encoding"):
+        with pytest.raises(ValueError, match="can't decode"):
             SignedPackage.loads(pickled)
 
     def test_a_site_still_on_pickle_reads_it(self, settings: Any) -> None:
