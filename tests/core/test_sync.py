@@ -180,6 +180,15 @@ def test_a_synchronous_iterable_is_collated() -> None:
     assert result(async_iter(add, [], sync=True)) == []
 
 
+def test_a_synchronous_iterable_is_complete_before_its_failure_is_raised() -> None:
+    with pytest.raises(ValueError, match="two"):
+        async_iter("builtins.int", ["1", "two", "3"], sync=True)
+
+    task = Task.objects.get()
+    assert not task.success
+    assert [task.result[0], task.result[2]] == [1, 3]
+
+
 def test_an_iter_may_be_synchronous() -> None:
     iterable = Iter(add, [1, 2], sync=True, cached=True)
     iterable.run()

@@ -189,7 +189,7 @@ class Chain:
 
     def current(self) -> int | None:
         """How many links have finished, which is the index of the one that runs."""
-        return count_group(self.group, cached=self.cached) if self.started else None
+        return (count_group(self.group, cached=self.cached) or 0) if self.started else None
 
     def length(self) -> int:
         """How many links the chain has."""

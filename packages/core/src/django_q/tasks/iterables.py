@@ -31,12 +31,23 @@ def async_iter(func: Func, args_iter: Iterable[Any], **kwargs: Any) -> str:
     broker = base.pop("broker", None)
     tasks = [_item(base, index, args) for index, args in enumerate(arguments)] or [_nothing(base)]
     if base.get("sync"):
-        for task in tasks:
-            enqueue._sync(enqueue.finish(task, settings))
+        _run_here(tasks, settings)
         return group
     signed = [enqueue.finish(task, settings) for task in tasks]
     enqueue.put_many(broker or get_broker(base.get("cluster")), signed)
     return group
+
+
+def _run_here(tasks: list[TaskDict], settings: Settings) -> None:
+    """Run all items, so that their group is complete before the first failure is raised."""
+    failures: list[Exception] = []
+    for task in tasks:
+        try:
+            enqueue._sync(enqueue.finish(task, settings))
+        except Exception as failure:  # what the caller's function raises
+            failures.append(failure)
+    if failures:
+        raise failures[0]
 
 
 def final_template(task: TaskDict) -> bytes:
