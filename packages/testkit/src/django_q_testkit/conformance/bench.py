@@ -32,6 +32,8 @@ class Bench:
     """Does the server deliver in the order of the enqueues? (SQS's standard queues do not.)"""
     accepts_late_receipts = True
     """Is a receipt good until another claim supersedes it, although its lease has ended?"""
+    takes_bytes = True
+    """Does `enqueue` take bytes too? (1.x only ever gave text.)"""
     database = "default"
     """The alias whose transactions an `is_transactional` broker takes part in."""
 

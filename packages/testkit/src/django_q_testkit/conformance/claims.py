@@ -59,6 +59,8 @@ class Claims(Bench):
         ids=["text", "unicode", "bytes", "100kB"],
     )
     def test_a_package_arrives_unchanged(self, broker: Broker, package: Package) -> None:
+        if isinstance(package, bytes) and not self.takes_bytes:
+            pytest.skip("the broker takes text only")
         broker.enqueue(package)
 
         assert as_bytes(claim_one(broker).package) == as_bytes(package)
