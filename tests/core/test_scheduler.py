@@ -54,9 +54,9 @@ class ORM:
     """The ORM broker of the tests' settings, with its queue as the tests read it."""
 
     def __new__(cls, queue):
-        from django_q_broker_orm.broker import ORM as OrmBroker
+        from django_q_broker_orm import broker as orm
 
-        broker = OrmBroker(queue)
+        broker = orm.ORM(queue)
         broker.packages = lambda: list(
             OrmQ.objects.filter(key=queue).order_by("pk").values_list("payload", flat=True)
         )

@@ -296,14 +296,15 @@ class DueSchedules:
         if row.hook:
             options["hook"] = row.hook
         asked_for = options.pop("broker_name", None)
-        options["cluster"] = row.cluster or options.get("cluster") or self._known(row, asked_for)
+        cluster = row.cluster or options.pop("cluster", None) or self._known(row, asked_for)
+        if cluster:
+            options["cluster"] = _name_of_queue(cluster)
         options.setdefault("group", row.name or str(row.pk))
         is_named = "task_name" in options or "task_name" in kwargs
-        if options["cluster"] is None:
-            del options["cluster"]
         task = enqueue.build(row.func, args, {**kwargs, "q_options": options}, self.settings)
         # Run in this very process, as `sync` would have it, it would hold up all others.
         task.pop("sync", None)
+        task.pop("broker", None)
         task["id"] = task_id
         if not is_named:
             task["name"] = humanize(task_id)
@@ -311,7 +312,7 @@ class DueSchedules:
 
     def _known(self, row: Schedule, queue: str | None) -> str | None:
         """The old `broker_name`, or None, this queue, where there is none of that name."""
-        if queue is None or queue in self.brokers or queue in self.settings.alt_clusters:
+        if queue is None or queue in {*self.brokers, *self.settings.alt_clusters}:
             return queue
         logger.warning(
             "Schedule [%s] names the queue %r, which is not among ALT_CLUSTERS; it goes to %r",
@@ -364,6 +365,12 @@ def _runnable() -> Q:
 def _is_deleted_after(row: Schedule) -> bool:
     """A ONCE schedule with negative repeats leaves nothing behind."""
     return row.schedule_type == Schedule.ONCE and row.repeats < 0
+
+
+def _name_of_queue(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"q_options: cluster must be the name of a queue, not {value!r}.")
+    return value
 
 
 def _stored(row: Schedule) -> tuple[int, str]:
