@@ -173,7 +173,7 @@ def notes(options: argparse.Namespace) -> str:
         "enqueued before the cluster starts, and counted from a ledger that each appends to. "
         f"Django Q2 gets {options.q2_tasks:,} tasks and not {options.tasks:,}, to save time: "
         "rates are comparable. Statements are counted with everything SQLite executes, "
-        f"transaction control included. Medians of {options.runs} run(s)."
+        f"transaction control included, the wake-up read apart. Medians of {options.runs} run(s)."
     )
 
 

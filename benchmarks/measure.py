@@ -47,6 +47,7 @@ class Site:
 
     def migrate(self) -> None:
         """Make the tables."""
+        (self.folder / "database").mkdir()
         self._run("-m", "django", "migrate", "--verbosity", "0")
 
     def produce(self, kind: str, count: int) -> Any:
@@ -85,7 +86,7 @@ class Site:
 
     def query(self, sql: str) -> Any:
         """Return the first value that the database answers."""
-        path = self.folder / "bench.sqlite3"
+        path = self.folder / "database" / "bench.sqlite3"
         with contextlib.closing(sqlite3.connect(path, timeout=20)) as connection:
             return connection.execute(sql).fetchone()[0]
 

@@ -7,6 +7,8 @@ from typing import Any
 from django.db.backends.signals import connection_created
 
 FOLDER = Path(os.environ["BENCH_FOLDER"])
+WAKE_UP_READ = "PRAGMA data_version"
+"""Reads a number from shared memory, takes no lock and is no work for the database."""
 
 SECRET_KEY = "the benchmark signs its tasks with this"
 USE_TZ = True
@@ -16,7 +18,8 @@ INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django_
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": str(FOLDER / "bench.sqlite3"),
+        # A folder of its own: ledger and traces are no events beside the database.
+        "NAME": str(FOLDER / "database" / "bench.sqlite3"),
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
@@ -30,10 +33,12 @@ if save_limit := os.environ.get("BENCH_SAVE_LIMIT"):
 
 
 def trace(connection: Any, **_: object) -> None:
-    """Write every statement of a new connection to the file of statements, one line each."""
+    """Write each statement of a new connection, the wake-up read apart, as a line to a file."""
     descriptor = os.open(FOLDER / "statements", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def note(statement: str) -> None:
+        if statement == WAKE_UP_READ:
+            return
         line = " ".join(statement.split())[:200]
         os.write(descriptor, line.encode(errors="replace") + b"\n")
 
