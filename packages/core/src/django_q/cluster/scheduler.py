@@ -20,6 +20,7 @@ from django_q.status import TTL_SECONDS, Stat
 
 STATUS_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 5.0
+GOODBYE_SECONDS = 3.0
 
 NEWS = (
     "status",
@@ -106,8 +107,10 @@ class Scheduler:
         self.cleared_at: int | None = None
         self.cleared_on: datetime | None = None
         self.due = DueSchedules(settings, broker, stopping, now, clock)
-        self.status = Duty("save the cluster's status", self.tell, clock)
-        self.duties = [self.status, Duty("clear old results away", self.clear, clock)]
+        self.duties = [
+            Duty("save the cluster's status", self.tell, clock),
+            Duty("clear old results away", self.clear, clock),
+        ]
         if settings.scheduler:
             self.duties.append(Duty("queue what is due", self.due.queue_all, clock))
 
@@ -118,8 +121,7 @@ class Scheduler:
         while not self.stopping():
             self.step()
             self.wait(self.pause())
-        self.told = None
-        self.status.attempt()
+        Duty("say that the cluster stops", self.say_goodbye, self.clock).attempt()
 
     def step(self) -> None:
         """Each duty once, where its time has come."""
@@ -143,6 +145,10 @@ class Scheduler:
         Stat.from_snapshot(snapshot).save(self.broker, TTL_SECONDS)
         self.told = news
         self.tell_at = self.clock() + STATUS_SECONDS
+
+    def say_goodbye(self) -> None:
+        """Save the last status, which nobody needs to see for long."""
+        Stat.from_snapshot(self.snapshot()).save(self.broker, GOODBYE_SECONDS)
 
     def clear(self) -> None:
         """Bring the results down to their limits, if any were recorded since."""
