@@ -402,6 +402,17 @@ def test_arguments_that_the_template_lacks_are_gathered_from_the_items():
     assert Task.objects.get().args == [(0,), (1,)]
 
 
+def test_elements_that_were_made_tuples_are_shown_as_they_were_given():
+    items = [
+        item(number, of=2, args=(number,), template={"iter_wrapped": True}) for number in range(2)
+    ]
+    write(*items)
+
+    collate(*items)
+
+    assert Task.objects.get().args == [0, 1]
+
+
 def test_a_cached_group_is_told_but_not_saved():
     items = [item(number, of=2, template={"cached": 60}) for number in range(2)]
     write(*items)

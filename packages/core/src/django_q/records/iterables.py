@@ -81,8 +81,10 @@ def _outcome(item: Item, rows: list[tuple[bool, str | None, str | None]]) -> Out
         "success": all(success for success, _, _ in rows),
         "stopped": timezone.now(),
     }
+    wrapped = task.pop("iter_wrapped", False)
     if "args" not in task:
-        task["args"] = [_readable(args) for _, args, _ in rows]
+        gathered = [_readable(args) for _, args, _ in rows]
+        task["args"] = [_unwrapped(args) for args in gathered] if wrapped else gathered
     settings = get_settings()
     cached = bool(task.get("cached"))
     return Outcome(
@@ -93,6 +95,11 @@ def _outcome(item: Item, rows: list[tuple[bool, str | None, str | None]]) -> Out
         hook=pickle.dumps(task["hook"]) if task.get("hook") else None,
         signal=pickle.dumps(task),
     )
+
+
+def _unwrapped(args: Any) -> Any:
+    """The caller's element, where it was no tuple and was made one."""
+    return args[0] if isinstance(args, tuple) and len(args) == 1 else args
 
 
 def _readable(text: str | None) -> Any:

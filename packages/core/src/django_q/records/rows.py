@@ -59,7 +59,8 @@ class Item(NamedTuple):
     """How many items the group has."""
     final: bytes
     """The pickled task dict of the group's own Task, without its result. Without `args`, these
-    are gathered from the items."""
+    are gathered from the items; `iter_wrapped` says that elements which were no tuples were made
+    tuples of one."""
 
 
 class Link(NamedTuple):
@@ -155,7 +156,7 @@ def _fit(value: object, length: int) -> str:
 
 def _as_stored(moment: datetime) -> datetime:
     """Aware or naive as USE_TZ asks: a producer elsewhere may be set otherwise."""
-    if timezone.is_aware(moment) == settings.USE_TZ:
+    if (moment.tzinfo is not None) == settings.USE_TZ:
         return moment
     return timezone.make_aware(moment) if settings.USE_TZ else timezone.make_naive(moment)
 
