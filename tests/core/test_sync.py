@@ -214,6 +214,31 @@ def test_a_package_can_be_run_by_hand() -> None:
     assert fetch(task_id).result == 3
 
 
+def test_a_package_that_is_run_twice_is_recorded_once() -> None:
+    signed = finish(build(add, (1, 2), {}, get_settings()), get_settings())
+
+    _sync(signed)
+    _sync(signed)
+
+    assert Task.objects.get().result == 3
+
+
+def test_a_completed_iterable_sends_its_own_signal() -> None:
+    heard: list[str] = []
+
+    def hear(task: dict[str, Any], **_: Any) -> None:
+        heard.append(task["id"])
+
+    signals.post_execute.connect(hear)
+    try:
+        task_id = async_iter(add, [1, 2], sync=True)
+    finally:
+        signals.post_execute.disconnect(hear)
+
+    assert len(heard) == 3
+    assert heard[-1] == task_id
+
+
 def test_a_synchronous_task_needs_no_broker(settings: Any) -> None:
     settings.Q_CLUSTER = {"name": "tests", "broker_class": "no.such.Broker"}
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING
 
 from django.core.cache import caches
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from django_q import package, records, signals
 from django_q.conf import Settings, get_settings, logger
@@ -36,35 +37,42 @@ def _run(task: TaskDict, settings: Settings) -> records.Link | None:
     """Run one task to its end; return the next link of its chain."""
     hook = task.get("hook")
     outcome, error = execution.perform(task, settings)
-    _record(outcome, settings)
+    completed = _record(outcome, settings)
     _log(task)
     if hook:
         run_hook(hook, records.load_task(outcome))
     signals.notify(signals.post_execute, task=task)
+    for group in completed:
+        if group.signal is not None:
+            signals.notify(signals.post_execute, task=pickle.loads(group.signal))
     if error is not None:
         raise error
     return outcome.link
 
 
-def _record(outcome: records.Outcome, settings: Settings) -> None:
-    recorded = [outcome]
-    if outcome.saved or outcome.item is not None:
-        recorded += _write(outcome)
-    for each in recorded:
-        if each.cache is not None:
-            records.cache_write(each.cache, caches[settings.cache])
-
-
-def _write(outcome: records.Outcome) -> list[records.Outcome]:
-    """Write a row or an item; return what it completes."""
+def _record(outcome: records.Outcome, settings: Settings) -> list[records.Outcome]:
+    """Put an outcome where it belongs; return the groups that it completes."""
+    completed: list[records.Outcome] = []
     using = records.database()
     with explain_database_errors(using):
+        if outcome.saved or outcome.item is not None:
+            _write(outcome, using)
+        if outcome.item is not None:
+            with transaction.atomic(using=using):
+                completed = records.collate({outcome.item.group: outcome.item}, using)
+    for each in (outcome, *completed):
+        if each.cache is not None:
+            records.cache_write(each.cache, caches[settings.cache])
+    return completed
+
+
+def _write(outcome: records.Outcome, using: str) -> None:
+    try:
         with transaction.atomic(using=using):
             records.write([outcome], using)
-        if outcome.item is None:
-            return []
+    except IntegrityError:  # the same package was run before
         with transaction.atomic(using=using):
-            return records.collate({outcome.item.group: outcome.item}, using)
+            records.write(records.cautious([outcome]), using)
 
 
 def _log(task: TaskDict) -> None:
