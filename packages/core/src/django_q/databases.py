@@ -13,6 +13,7 @@ from django.db import DatabaseError, Error, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.transaction import atomic
+from django.dispatch import receiver
 
 T = TypeVar("T")
 
@@ -195,7 +196,7 @@ def _make_impatient(connection: Any) -> None:
     connection.connection.execute("PRAGMA busy_timeout = 0")
 
 
-@connection_created.connect
+@receiver(connection_created)
 def _prepare_again(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     if connection.vendor == "sqlite":
         connection.__dict__.pop(_JOURNAL, None)

@@ -1,0 +1,216 @@
+"""A blocked claim on SQLite returns when another process commits, not when a timer says so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+from pytest_django import DjangoDbBlocker, Settings
+
+from django_q_broker_orm import wake
+from django_q_broker_orm.broker import ORM
+from django_q_broker_orm.inotify import Inotify
+from tests.brokers.orm_database import (
+    WAL,
+    Background,
+    database,
+    insert_like_django_q2,
+    stranger,
+)
+
+INSERT_WHEN_TOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("SELECT COUNT(*) FROM django_q_ormq").fetchone()
+print("ready", flush=True)
+sys.stdin.readline()
+connection.execute(
+    "INSERT INTO django_q_ormq (key, payload, lock) VALUES ('tests', 'new', '2020-01-01 00:00:00')"
+)
+"""
+
+ROLLBACK_JOURNAL = {"init_command": "PRAGMA journal_mode=DELETE;"}
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here may succeed because the longest wait is over."""
+    monkeypatch.setattr("django_q_broker_orm.broker.LONGEST_WAIT_SECONDS", 60)
+
+
+@pytest.fixture(params=[WAL, ROLLBACK_JOURNAL], ids=["wal", "rollback journal"])
+def alias(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    settings: Settings,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[str]:
+    settings.Q_CLUSTER = {"name": "tests", "orm": "queue"}
+    options = request.param
+    with django_db_blocker.unblock(), database(tmp_path / "queue.sqlite3", **options) as alias:
+        yield alias
+
+
+class BlockedClaim:
+    """A claim in a thread of its own, known to be waiting."""
+
+    def __init__(self) -> None:
+        self.waits = threading.Event()
+        self.read_end, self.write_end = os.pipe()
+        self._claim = Background(self._claim_one)
+        assert self.waits.wait(30)
+
+    def outcome(self) -> Any:
+        return self._claim.outcome()
+
+    def _claim_one(self) -> Any:
+        broker = ORM()
+        broker.waker = self.read_end
+        self._announce(broker._waiter)
+        try:
+            return [delivery.package for delivery in broker.claim(1, 60)]
+        finally:
+            self.waits.set()
+            broker.close()
+
+    def _announce(self, waiter: wake.Waiter) -> None:
+        wait = waiter.wait
+
+        def announced(seconds: float) -> wake.Woken:
+            self.waits.set()
+            return wait(seconds)
+
+        waiter.wait = announced  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def blocked(alias: str) -> Iterator[BlockedClaim]:
+    claim = BlockedClaim()
+    yield claim
+    os.write(claim.write_end, b"x")
+    claim.outcome()
+    os.close(claim.read_end)
+    os.close(claim.write_end)
+
+
+@pytest.fixture
+def without_inotify(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: str, prefix: str) -> Inotify:
+        raise OSError("no inotify")
+
+    monkeypatch.setattr(wake, "Inotify", refuse)
+
+
+@pytest.fixture
+def producer(alias: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that inserts a row when a line is written to it."""
+    path = str(connections[alias].settings_dict["NAME"])
+    with subprocess.Popen(
+        [sys.executable, "-c", INSERT_WHEN_TOLD, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.communicate("\n" if process.poll() is None else None)
+
+
+class TestABlockedClaim:
+    def test_another_process_s_commit_wakes_it(
+        self, producer: subprocess.Popen[str], blocked: BlockedClaim
+    ) -> None:
+        producer.communicate("\n")
+
+        assert blocked.outcome() == ["new"]
+
+    @pytest.mark.usefixtures("without_inotify")
+    def test_without_inotify_it_polls(
+        self, producer: subprocess.Popen[str], blocked: BlockedClaim
+    ) -> None:
+        producer.communicate("\n")
+
+        assert blocked.outcome() == ["new"]
+
+    def test_an_enqueue_in_this_process_wakes_it(self, blocked: BlockedClaim) -> None:
+        ORM().enqueue("package")
+
+        assert blocked.outcome() == ["package"]
+
+    def test_the_waker_ends_it(self, blocked: BlockedClaim) -> None:
+        os.write(blocked.write_end, b"x")
+
+        assert blocked.outcome() == []
+
+    def test_other_writes_of_the_site_do_not(self, alias: str, blocked: BlockedClaim) -> None:
+        with stranger() as other:
+            other.execute("CREATE TABLE unrelated (id INTEGER)")
+            insert_like_django_q2(other, "of another queue")
+            other.execute("DELETE FROM django_q_ormq")
+            insert_like_django_q2(other, "wanted")
+
+        assert blocked.outcome() == ["wanted"]
+
+
+class TestTime:
+    def test_a_delayed_package_is_claimed_when_its_time_comes(self, alias: str) -> None:
+        broker = ORM()
+        soon = timezone.now() + timedelta(milliseconds=80)
+        broker.enqueue("delayed", available_at=soon)
+
+        (delivery,) = broker.claim(1, 60)
+
+        assert delivery.package == "delayed"
+        assert timezone.now() >= soon
+        broker.close()
+
+    def test_a_lapsed_lease_is_claimed_when_it_ends(self, alias: str) -> None:
+        broker = ORM()
+        broker.enqueue("package")
+        broker.claim(1, 0.08)
+
+        (again,) = broker.claim(1, 60)
+
+        assert again.lapses == 1
+        broker.close()
+
+
+class TestInotify:
+    def test_a_folder_that_is_not_there_is_an_oserror(self, tmp_path: Path) -> None:
+        with pytest.raises(OSError, match="No such file"):
+            Inotify(str(tmp_path / "missing"), "x")
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+    def test_only_files_with_the_prefix_are_heard(self, tmp_path: Path) -> None:
+        listener = Inotify(str(tmp_path), "queue.db")
+
+        (tmp_path / "other").write_text("x")
+        other = listener.drain()
+        (tmp_path / "queue.db-wal").write_text("x")
+        ours = listener.drain()
+
+        listener.close()
+        assert (other, ours) == (False, True)
+
+    def test_changes_that_nobody_hears_of_end_in_polling(
+        self, alias: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waiter = wake.SQLiteWaiter(alias)
+        monkeypatch.setattr(Inotify, "drain", lambda self: False)
+        with stranger() as other:
+            for number in range(wake.DEAF_AFTER):
+                waiter.before_looking()
+                insert_like_django_q2(other, str(number))
+                assert waiter.wait(0) is wake.Woken.CHANGED
+
+        assert waiter._inotify is None
