@@ -283,6 +283,12 @@ class TestClusters:
 
         assert (get_settings().cluster_name, get_settings().retry) == ("main", 60)
 
+    def test_a_name_too_long_for_a_queue_is_refused(self) -> None:
+        select_cluster("q" * 101)
+
+        with pytest.raises(ConfigurationError, match=r"at most 100 .* Q_CLUSTER_NAME or --name"):
+            get_settings()
+
     def test_users_settings_are_not_changed(self, settings: Any) -> None:
         settings.Q_CLUSTER = {"ALT_CLUSTERS": {"long": {"retry": 5, "name": "x"}}}
 

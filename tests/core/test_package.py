@@ -3,6 +3,7 @@
 import datetime as dt
 import enum
 import functools
+import math
 import pickle
 import sys
 import types
@@ -215,7 +216,8 @@ class TestProblem:
         assert said in str(package.problem(task(**changes)))
 
     @pytest.mark.parametrize(
-        "func", ["print", "math.sqrt", "a.b.C.d", print, Thing, Thing().method]
+        "func",
+        ["print", "math.sqrt", "a.b.C.d", "my-module.m0.0001_x.f", print, Thing, Thing().method],
     )
     def test_callables_and_dotted_paths_are_welcome(self, func: object) -> None:
         assert package.problem(task(func=func)) is None
@@ -255,8 +257,23 @@ class TestJSON:
 
         back = package.loads(package.dumps(sent))
 
-        path = f"{__name__}.explode"
+        path = f"{explode.__module__}.explode"
         assert (back["func"], back["hook"], back["chain"]) == (path, path, [(path, (1,)), path])
+
+    @pytest.mark.parametrize(
+        ("func", "path"),
+        [(math.sqrt, "math.sqrt"), (print, "builtins.print"), (dict, "builtins.dict")],
+    )
+    def test_builtins_travel_by_name(self, settings: Any, func: object, path: str) -> None:
+        settings.Q_CLUSTER = {"serializer": "json"}
+
+        assert package.loads(package.dumps(task(func=func)))["func"] == path
+
+    def test_a_function_that_has_no_name_is_refused(self, settings: Any) -> None:
+        settings.Q_CLUSTER = {"serializer": "json"}
+
+        with pytest.raises(TypeError, match="lambda"):
+            package.dumps(task(func=lambda: None))
 
     def test_args_that_are_no_values_are_refused(self, settings: Any) -> None:
         settings.Q_CLUSTER = {"serializer": "json"}

@@ -20,7 +20,7 @@ from django.core.signals import setting_changed
 from django.utils.translation import gettext_lazy as _
 
 from django_q.errors import ConfigurationError
-from django_q.rules import ALT_CLUSTERS, CORE_RULES, FIXED_IN_ALT_CLUSTERS, problems
+from django_q.rules import ALT_CLUSTERS, CORE_RULES, FIXED_IN_ALT_CLUSTERS, problem, problems
 
 CLUSTER_NAME_VARIABLE = "Q_CLUSTER_NAME"
 """The environment variable that picks the cluster; `qcluster -n` sets it."""
@@ -136,6 +136,9 @@ def _q_cluster() -> dict[str, Any]:
 def _merge(options: dict[str, Any], cluster_name: str | None) -> dict[str, Any]:
     if not cluster_name or cluster_name in (options.get("name"), options.get("cluster_name")):
         return options
+    found = problem("cluster_name", cluster_name)
+    if found is not None:
+        raise ConfigurationError(f"{found} It came from {CLUSTER_NAME_VARIABLE} or --name.")
     entry = (options.get(ALT_CLUSTERS) or {}).get(cluster_name, {})
     chosen = {key: entry[key] for key in entry if key not in FIXED_IN_ALT_CLUSTERS}
     return {**options, **chosen, "cluster_name": cluster_name}

@@ -13,6 +13,8 @@ import copyreg
 import inspect as python_inspect
 import io
 import pickle
+import re
+import sys
 import zoneinfo
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -158,11 +160,12 @@ def _timeout_problem(task: TaskDict) -> str | None:
     return f"timeout must be a number of seconds greater than 0, or None, not {timeout!r}."
 
 
+# Not only identifiers: `0001_initial` and `my-module` can be imported by name.
+_PATH = re.compile(r"[\w-]+(\.[\w-]+)+")
+
+
 def _is_dotted_path(text: str) -> bool:
-    parts = text.split(".")
-    if len(parts) == 1:
-        return callable(getattr(builtins, text, None))
-    return all(part.isidentifier() for part in parts)
+    return bool(_PATH.fullmatch(text)) or callable(getattr(builtins, text, None))
 
 
 def _cut(text: str) -> str:
@@ -205,7 +208,7 @@ def _with_dotted_paths(task: TaskDict) -> TaskDict:
     changed = dict(task)
     for key in ("func", "hook"):
         if callable(changed.get(key)):
-            changed[key] = func_repr(changed[key])
+            changed[key] = _importable_path(changed[key])
     if changed.get("chain"):
         changed["chain"] = [_link_with_dotted_path(link) for link in changed["chain"]]
     return changed
@@ -213,8 +216,17 @@ def _with_dotted_paths(task: TaskDict) -> TaskDict:
 
 def _link_with_dotted_path(link: Any) -> Any:
     if isinstance(link, (tuple, list)) and link and callable(link[0]):
-        return (func_repr(link[0]), *link[1:])
-    return func_repr(link) if callable(link) else link
+        return (_importable_path(link[0]), *link[1:])
+    return _importable_path(link) if callable(link) else link
+
+
+def _importable_path(func: Any) -> Any:
+    """Where the worker will find the function; itself, for JSON to refuse, where nowhere."""
+    module, name = getattr(func, "__module__", None), getattr(func, "__qualname__", "")
+    found: Any = sys.modules.get(module or "")
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return f"{module}.{name}" if found == func else func
 
 
 # Reading without importing
