@@ -35,7 +35,15 @@ def test_the_results_are_one_list_in_the_order_of_the_arguments() -> None:
     assert task.success
     assert task.func == "math.floor"
     assert task.name == humanhash.humanize(task_id)
-    assert list(task.args) == [(0.5,), (1.5,), (2.5,)]
+    assert task.args == [0.5, 1.5, 2.5]
+
+
+@pytest.mark.parametrize("args", [[1, (2, 3)], [(1,), (2,)], [(1, 2), (3, 4)]])
+def test_the_collated_task_shows_the_arguments_as_they_were_given(args: list[Any]) -> None:
+    task_id = async_iter(add, args)
+    drain()
+
+    assert fetch(task_id).args == args
 
 
 def test_the_order_in_which_items_finish_does_not_matter() -> None:

@@ -29,6 +29,8 @@ def async_iter(func: Func, args_iter: Iterable[Any], **kwargs: Any) -> str:
     arguments = list(args_iter)
     base = _base(func, kwargs, settings, group, len(arguments))
     broker = base.pop("broker", None)
+    if _are_wrapped(arguments):
+        base["iter_wrapped"] = True
     tasks = [_item(base, index, args) for index, args in enumerate(arguments)] or [_nothing(base)]
     if base.get("sync"):
         _run_here(tasks, settings)
@@ -60,7 +62,7 @@ def final_template(task: TaskDict) -> bytes:
     return pickle.dumps(final)
 
 
-_KEPT = ("func", "kwargs", "started", "cluster", "save")
+_KEPT = ("func", "kwargs", "started", "cluster", "save", "iter_wrapped")
 """Not the arguments: `records.collate` gathers those of all items."""
 
 
@@ -94,6 +96,12 @@ def _item(base: TaskDict, index: int, args: Any) -> TaskDict:
         "args": args if isinstance(args, tuple) else (args,),
         "iter_index": index,
     }
+
+
+def _are_wrapped(arguments: list[Any]) -> bool:
+    """Were all tuples of one made here, so that the final row may show the caller's elements?"""
+    given = [args for args in arguments if isinstance(args, tuple)]
+    return len(given) < len(arguments) and all(len(args) != 1 for args in given)
 
 
 def _nothing(base: TaskDict) -> TaskDict:
