@@ -342,7 +342,7 @@ class Monitor:
         """Keep a result in the cache, where its task asked for that."""
         if entry.report.outcome is not None and entry.outcome.cache and entry.counts:
             guarded(
-                lambda: records.cache_write(self.broker.cache, entry.outcome.cache),
+                lambda: records.cache_write(entry.outcome.cache, self.broker.cache),
                 "A result could not be cached",
             )
 
