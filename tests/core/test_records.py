@@ -14,8 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_q import records
+from django_q.conf import Settings
 from django_q.models import IterItem, Task
-from django_q.records import Item, Outcome, Recorded
+from django_q.records import Item, Outcome, Recorded, iterables
 
 pytestmark = pytest.mark.django_db
 
@@ -298,6 +299,28 @@ def test_an_item_that_waits_for_its_group_is_a_recorded_success():
     assert records.recorded_success(f"{1:032x}")
 
 
+class ReadsFromAnEmptyReplica:
+    """Sends every read to a database that is not even there."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+def test_what_decides_on_a_write_is_never_asked_of_a_replica():
+    with override_settings(DATABASE_ROUTERS=[ReadsFromAnEmptyReplica()]):
+        write(failure(), item(1, of=1, first=False))
+        write(outcome(attempt=2))
+
+        assert records.recorded_success(f"{1:032x}")
+        assert records.attempt_count(f"{1:032x}") == 2
+        assert records.worker_deaths(f"{1:032x}") == 0
+        assert len(collate(item(1, of=1))) == 1
+        assert records.prune(Settings(save_limit=1), "default") == 1
+
+
 # async_iter
 
 
@@ -351,6 +374,26 @@ def test_collating_twice_is_harmless():
 
     assert collate(*items) == []
     assert Task.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_loser_of_a_race_to_complete_a_group_tries_again(monkeypatch):
+    items = [item(number, of=2) for number in range(2)]
+    write(*items)
+    told = items[0].item
+    assert told is not None
+    insert = iterables.insert_rows
+
+    def beaten(*args: Any) -> None:
+        monkeypatch.setattr(iterables, "insert_rows", insert)
+        raise IntegrityError
+
+    monkeypatch.setattr(iterables, "insert_rows", beaten)
+
+    completed = records.collate({told.group: told}, "default")
+
+    assert len(completed) == 1
+    assert Task.objects.get().result == [0, 10]
 
 
 def test_an_item_that_is_delivered_again_counts_once():

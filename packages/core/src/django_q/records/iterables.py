@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections
+from django.db import IntegrityError, connections
 from django.db.models import Count
 from django.utils import timezone
 
+from django_q import databases
 from django_q.conf import Settings, get_settings
 from django_q.records.rows import CacheEntry, Item, Outcome, decode, row_of
 from django_q.records.writing import insert_rows
@@ -28,10 +30,21 @@ if TYPE_CHECKING:
 def collate(groups: Mapping[str, Item], using: str) -> list[Outcome]:
     """Complete those groups whose items have all finished; return the outcomes of the groups.
 
-    Call it in a transaction of its own after the items are committed: of two clusters that
-    commit the last items at once, neither sees the other's before. Twice is harmless; the loser
-    of a race gets an IntegrityError and finds nothing to do when it tries again.
+    Call it after the items are committed, since of two clusters that commit the last items at
+    once neither sees the other's before, and before the items' packages are settled. It has a
+    transaction of its own; twice is harmless. Cache entries and signals are the caller's.
     """
+    work = partial(_collate, groups, using)
+    try:
+        return databases.transact(using, work)
+    except IntegrityError:
+        if connections[using].in_atomic_block:
+            raise
+        # Another cluster was quicker, and is committed now: there is nothing left to do.
+        return databases.transact(using, work)
+
+
+def _collate(groups: Mapping[str, Item], using: str) -> list[Outcome]:
     from django_q.models import IterItem  # needs the app registry
 
     counts = (
