@@ -20,7 +20,8 @@ class TestMemory(BrokerConformance):
 
 @pytest.mark.django_db(transaction=True)
 class TestORM(BrokerConformance):
-    """The ORM broker; for time to pass, what is written about time is moved into the past."""
+    """The ORM broker on the test database, in memory as most projects have it; for time to
+    pass, what is written about time is moved into the past."""
 
     def make_broker(self, list_key: str) -> Broker:
         return ORM(list_key)
