@@ -16,7 +16,7 @@ from django_q.brokers.base import Broker, Delivery, Package, Receipt
 from django_q.conf import get_settings
 from django_q.models import OrmQ
 from django_q_broker_orm.clock import Clock
-from django_q_broker_orm.receipts import Claimed, key_of, new_claim, read, receipt_of
+from django_q_broker_orm.receipts import Claimed, new_claim, read, receipt_of, row_of
 from django_q_broker_orm.table import Change, Until, stored
 from django_q_broker_orm.tables import table_for
 from django_q_broker_orm.wake import Woken, waiter_for
@@ -53,11 +53,8 @@ class ORM(Broker):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let 1.x overrides win over the batch methods that would bypass them."""
         super().__init_subclass__(**kwargs)
-        own = cls.__dict__
-        if "delete" in own and "acknowledge_many" not in own:
+        if "delete" in cls.__dict__ and "acknowledge_many" not in cls.__dict__:
             cls.acknowledge_many = Broker.acknowledge_many  # type: ignore[method-assign]
-        if own.get("claim") is Broker.__dict__["claim"]:
-            cls.claim = _claim_by_dequeue  # type: ignore[method-assign]
 
     def _set_up(self) -> None:
         self.alias = self._alias_of(self.connection)
@@ -77,29 +74,38 @@ class ORM(Broker):
         _refresh(alias)
         return OrmQ.objects.using(alias)
 
+    def key_of(self, receipt: Receipt) -> str:
+        return row_of(receipt)
+
     def commits_with(self, using: str) -> bool:
         return using == self.alias
 
     # Putting in
 
     def enqueue(
-        self, package: Package, *, priority: int = 0, available_at: datetime | None = None
+        self,
+        package: Package,
+        *,
+        priority: int | None = None,
+        available_at: datetime | None = None,
+        **options: Any,
     ) -> Any:
         with self._database():
             lock = available_at or self._clock.guess()
-            return self._table.insert(_text(package), lock, priority)
+            return self._table.insert(_text(package), lock, priority or 0)
 
     def enqueue_many(
         self,
         packages: Sequence[Package],
         *,
-        priority: int = 0,
+        priority: int | None = None,
         available_at: datetime | None = None,
+        **options: Any,
     ) -> list[Any]:
         """All or none: one transaction."""
         with self._database():
             lock = available_at or self._clock.guess()
-            return self._table.insert_many([_text(one) for one in packages], lock, priority)
+            return self._table.insert_many([_text(one) for one in packages], lock, priority or 0)
 
     # Taking out
 
@@ -254,11 +260,6 @@ class ORM(Broker):
             if databases.is_connection_error(error):
                 self.close()
             raise
-
-
-def _claim_by_dequeue(self: ORM, limit: int, lease: float) -> list[Delivery]:
-    """What `claim` is where a subclass overrides only the `dequeue` of 1.x."""
-    return [one._replace(key=key_of(one.receipt)) for one in Broker.claim(self, limit, lease)]
 
 
 def _text(package: Package) -> str:

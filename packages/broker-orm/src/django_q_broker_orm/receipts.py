@@ -23,7 +23,7 @@ def receipt_of(row_id: int, claim: int) -> str:
     return f"{row_id}.{claim}"
 
 
-def key_of(receipt: Any) -> str:
+def row_of(receipt: Any) -> str:
     """What names the package whatever claim holds it."""
     return str(receipt).partition(".")[0]
 
