@@ -31,7 +31,8 @@ ASK_SECONDS = 1.0
 """How often the table is asked what is due: a row saved elsewhere wakes nobody."""
 RECOVER_SECONDS = 10.0
 """How long a stored occurrence is left to the cluster that stored it."""
-BATCH = 100
+BATCH = 50
+"""How many rows one transaction moves: it shall hold up the results for milliseconds only."""
 FAILURES_THAT_MEAN_AN_OUTAGE = 3
 LOWEST_REPEATS = -(2**31)
 
@@ -47,6 +48,8 @@ class Occurrence(NamedTuple):
     task_name: str
     package: str
     broker: Broker
+    after: dict[str, Any]
+    """What the row says once this is queued."""
 
 
 class Unusable(Exception):
@@ -86,6 +89,9 @@ class DueSchedules:
             self._each(self._rows_left_behind(), self.queue_again, failures)
         if earliest is not None:
             self._queue_from(earliest, failures)
+        for broker in tuple(self.away):
+            # What was stored for it waits: without a look there would seem to be no outage.
+            self._see_whether_it_is_back(broker)
         if failures:
             raise failures[0]
 
@@ -94,16 +100,42 @@ class DueSchedules:
         rows = self._rows().filter(_runnable(), next_run__lte=self.now())
         return databases.insist(lambda: list(rows.order_by("next_run", "pk")[:BATCH]))
 
+    def queue_together(self, rows: list[Schedule]) -> bool:
+        """Queue what these rows have come to, in one transaction; True if any moved."""
+        occurrences = [found for row in rows if (found := self._next(row)) is not None]
+        for broker in {occurrence.broker for occurrence in occurrences}:
+            self._see_whether_it_is_back(broker)
+        won = databases.transact(
+            self.using, lambda: [each for each in occurrences if self._take(each)]
+        )
+        stored = [each for each in won if not self._commits(each)]
+        self.first_seen |= {(each.row.pk, each.task_id): self.clock() for each in stored}
+        self.deliver(stored)
+        for each in won:
+            _log(each)
+        return bool(won) or len(occurrences) < len(rows)
+
     def queue(self, row: Schedule) -> bool:
-        """Queue the occurrence that a row has come to; False if another cluster was faster."""
+        """Queue what one row has come to; a row that the database refuses is marked."""
         try:
-            occurrence = self.plan(row, row.next_run, _task_id(row))
-            if occurrence.broker.commits_with(self.using):
-                return databases.transact(self.using, lambda: self._queue_at_once(occurrence))
-            self._see_whether_it_is_back(occurrence.broker)
-            return self.advance(occurrence) and self.deliver(occurrence)
-        except (Unusable, *ROWS_FAULT) as error:
+            return self.queue_together([row])
+        except ROWS_FAULT as error:
             return self._mark(row, error)
+
+    def deliver(self, occurrences: list[Occurrence]) -> None:
+        """Queue what is stored, and clear it."""
+        queued: list[Occurrence] = []
+        try:
+            for occurrence in occurrences:
+                try:
+                    self._put(occurrence)
+                except ROWS_FAULT as error:
+                    self._mark(occurrence.row, error)
+                else:
+                    queued.append(occurrence)
+        finally:
+            if queued:
+                databases.transact(self.using, lambda: [self._settle(each) for each in queued])
 
     def plan(self, row: Schedule, due: Any, task_id: str, *, check: bool = False) -> Occurrence:
         """All that can fail by the row's own fault, before anything is changed."""
@@ -117,29 +149,11 @@ class DueSchedules:
             # Nothing is wrong with the row: it waits for the next start, when all may be there.
             self.set_aside.add(row.pk)
             raise Unusable(str(error)) from error
+        after = {} if check else self._values_after(row)
         if check:
             task["check"] = True
         package = enqueue.finish(task, self.settings)
-        return Occurrence(row, due, task_id, task["name"], package, broker)
-
-    def advance(self, occurrence: Occurrence) -> bool:
-        """Move the row on and store the occurrence; False if another cluster was faster."""
-        row = occurrence.row
-        values = {"next_run": None} if _is_deleted_after(row) else self._values_after(row)
-        values |= {
-            "task": occurrence.task_id,
-            "occurrence": occurrence.due,
-            "occurrence_task": occurrence.task_id,
-        }
-        won = databases.transact(self.using, lambda: self._move(row, values))
-        if won:
-            self.first_seen[row.pk, occurrence.task_id] = self.clock()
-        return won
-
-    def deliver(self, occurrence: Occurrence) -> bool:
-        """Queue an occurrence that is stored, and clear it."""
-        self._put(occurrence)
-        return databases.transact(self.using, lambda: self._settle(occurrence))
+        return Occurrence(row, due, task_id, task["name"], package, broker, after)
 
     # What is asked
 
@@ -166,8 +180,17 @@ class DueSchedules:
         ahead = (earliest - self.now()).total_seconds()
         if ahead > 0:
             self.ask_at = min(self.ask_at, self.clock() + ahead)
-        elif self._each(self.rows_due(), self.queue, failures):
+        elif self._queue_batch(self.rows_due(), failures):
             self.ask_at = self.clock()  # there may be more
+
+    def _queue_batch(self, rows: list[Schedule], failures: list[Exception]) -> bool:
+        """All at once; one by one where that fails, so that each failure costs its row alone."""
+        try:
+            return self.queue_together(rows)
+        except Exception as error:
+            if databases.is_connection_error(error) or databases.is_busy(error):
+                raise
+            return self._each(rows, self.queue, failures)
 
     def _each(
         self, rows: list[Schedule], work: Callable[[Schedule], bool], failures: list[Exception]
@@ -185,17 +208,44 @@ class DueSchedules:
                 in_a_row += 1
         return moved
 
+    def _next(self, row: Schedule) -> Occurrence | None:
+        """What the row has come to, or None for a row that is marked now."""
+        try:
+            return self.plan(row, row.next_run, _task_id(row))
+        except (Unusable, *ROWS_FAULT) as error:
+            self._mark(row, error)
+            return None
+
+    def _commits(self, occurrence: Occurrence) -> bool:
+        return occurrence.broker.commits_with(self.using)
+
+    def _take(self, occurrence: Occurrence) -> bool:
+        """Move the row on, in the caller's transaction; False if another cluster was faster."""
+        if self._commits(occurrence):
+            return self._queue_at_once(occurrence)
+        return self.advance(occurrence)
+
     def _queue_at_once(self, occurrence: Occurrence) -> bool:
-        """Move the row on and queue the task, in the caller's transaction."""
         row = occurrence.row
         # Kept as the occurrence before the next, whose wall-clock time it tells.
         values = {"task": occurrence.task_id, "occurrence": occurrence.due}
-        if not self._move(row, self._values_after(row) | values):
+        if not self._move(row, occurrence.after | values):
             return False
         self._put(occurrence)
         if _is_deleted_after(row):
             Schedule.objects.using(self.using).filter(pk=row.pk).delete()
         return True
+
+    def advance(self, occurrence: Occurrence) -> bool:
+        """Move the row on and store the occurrence; False if another cluster was faster."""
+        # A row without a next run is due no more, and can still be told to be deleted.
+        after = {"next_run": None} if _is_deleted_after(occurrence.row) else occurrence.after
+        values = {
+            "task": occurrence.task_id,
+            "occurrence": occurrence.due,
+            "occurrence_task": occurrence.task_id,
+        }
+        return self._move(occurrence.row, after | values)
 
     def _move(self, row: Schedule, values: dict[str, Any]) -> bool:
         """Change a row if it still is what it was: compare and set."""
@@ -271,7 +321,10 @@ class DueSchedules:
                 put = True
             return True
 
-        return databases.transact(self.using, work)
+        if not databases.transact(self.using, work):
+            return False
+        _log(occurrence)
+        return True
 
     def _settle(self, occurrence: Occurrence) -> bool:
         """Clear the stored occurrence, and with it a row that has run its only time."""
@@ -332,12 +385,6 @@ class DueSchedules:
         except Exception:
             self.away.add(occurrence.broker)
             raise
-        logger.info(
-            "%s created task %s from schedule [%s]",
-            current_process().name,
-            occurrence.task_name,
-            occurrence.row.name or occurrence.row.pk,
-        )
 
     def _see_whether_it_is_back(self, broker: Broker) -> None:
         """Nothing more is stored for a broker that failed, until it answers."""
@@ -356,6 +403,15 @@ class DueSchedules:
         if marked:
             logger.error("Schedule [%s] is paused until it is edited: %s", row.name or row.pk, text)
         return bool(marked)
+
+
+def _log(occurrence: Occurrence) -> None:
+    logger.info(
+        "%s created task %s from schedule [%s]",
+        current_process().name,
+        occurrence.task_name,
+        occurrence.row.name or occurrence.row.pk,
+    )
 
 
 def _runnable() -> Q:
