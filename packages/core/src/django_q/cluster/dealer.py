@@ -24,8 +24,11 @@ SHORT_SECONDS = 0.010
 AHEAD_SECONDS = 0.020
 """How much work a lane is given ahead."""
 
-AHEAD_MOST = 32
-"""How many packages a lane is given ahead."""
+AHEAD_MOST = 100
+"""How many packages a lane is given ahead at most."""
+
+LOW_WATER = 8
+"""A lane with this many packages left is given more; until then claims gather to be worth it."""
 
 STUCK_SECONDS = 0.050
 """A package that runs longer than this has those behind it taken back, if others are idle."""
@@ -71,10 +74,11 @@ class Dealer:
     # Room
 
     def room(self) -> int:
-        """How many packages the workers have use for now."""
-        if self.board.stopping:
+        """How many packages to claim now: none while every worker has enough before it."""
+        lanes = self.board.live_lanes
+        if self.board.stopping or not any(lane.unstarted <= LOW_WATER for lane in lanes):
             return 0
-        room = sum(self.room_in(lane) for lane in self.board.live_lanes)
+        room = sum(self.room_in(lane) for lane in lanes)
         # What a dead worker left behind goes first.
         room -= sum(len(numbers) for _, numbers in self.orphans())
         if self.settings.queue_limit is not None:

@@ -8,12 +8,14 @@ by plain stores of single words. Records are numbered from 1, and in a lane whos
 from __future__ import annotations
 
 import pickle
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from django_q.brokers.base import Delivery
 from django_q.cluster.ring import FIRST_FREE_WORD, RING_BYTES, SPARE, WORD, Ring
+from django_q.records import Outcome, Row
 
 LANE_WORDS = 16
 LANE_BYTES = LANE_WORDS * WORD + 2 * RING_BYTES
@@ -92,8 +94,8 @@ class Report(NamedTuple):
     action: Action
     delay: float
     """Seconds until a retry."""
-    outcome: Any = None
-    """A records.Outcome; None unless FINISHED or KNOWN."""
+    outcome: Outcome | None = None
+    """None unless FINISHED or KNOWN."""
     error: str | None = None
     """Why it failed, for the log."""
 
@@ -158,8 +160,8 @@ class Lane:
 
     @property
     def is_finished(self) -> bool:
-        """Has the monitor committed all that its dead worker did?"""
-        return not self.is_alive and self.committed >= self.started
+        """Has the monitor nothing left to do for its dead worker?"""
+        return not self.is_alive and self.committed == self.written
 
     def open(self) -> None:
         """Make the lane ready for a new worker; before it is forked."""
@@ -248,7 +250,7 @@ class Lane:
 
     def report(self, number: int, report: Report) -> bool:
         """Put the report of a record into the outbox; False while the outbox is full."""
-        if not self.outbox.put(number, self.committed, (pickle.dumps(report, 5),)):
+        if not self.outbox.put(number, self.committed, (_pack(report),)):
             return False
         self.done = number
         return True
@@ -256,8 +258,7 @@ class Lane:
     # The monitor's view
 
     def read_report(self, number: int) -> Report:
-        report: Report = pickle.loads(self.outbox.body(number))
-        return report
+        return _unpack(self.outbox.body(number))
 
     def set_action(self, number: int, action: Action, delay: float = 0) -> None:
         words, slot = self.inbox.words, self.inbox.slot(number)
@@ -280,6 +281,35 @@ class Lane:
         slot = self.inbox.slot(number)
         self.inbox.words[slot + word] += 1
         return self.inbox.words[slot + word]
+
+
+def _pack(report: Report) -> bytes:
+    """A report as bytes: plain tuples and naive times, whose pickling costs a fifth."""
+    verdict, action, delay, outcome, error = report
+    if outcome is not None:
+        row = outcome.row
+        aware = row.stopped.tzinfo is not None
+        plain = row._replace(started=_naive(row.started), stopped=_naive(row.stopped))
+        outcome = (aware, tuple(plain), *outcome[1:])
+    return pickle.dumps((verdict.value, action.value, delay, outcome, error), 5)
+
+
+def _unpack(body: bytes) -> Report:
+    verdict, action, delay, outcome, error = pickle.loads(body)
+    if outcome is not None:
+        aware, row, *rest = outcome
+        row = Row._make(row)
+        if aware:
+            row = row._replace(
+                started=row.started.replace(tzinfo=UTC), stopped=row.stopped.replace(tzinfo=UTC)
+            )
+        outcome = Outcome(row, *rest)
+    return Report(Verdict(verdict), Action(action), delay, outcome, error)
+
+
+def _naive(moment: datetime) -> datetime:
+    """The moment in UTC without saying so; one that is naive already stays."""
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _seal(receipt: Any) -> bytes:

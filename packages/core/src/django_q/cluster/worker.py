@@ -14,6 +14,7 @@ from django_q import package, records
 from django_q.brokers.base import Delivery
 from django_q.cluster import clock
 from django_q.cluster.crew import Crew, join_crew, set_title
+from django_q.cluster.dealer import LOW_WATER
 from django_q.cluster.lane import Action, Lane, Report, Verdict
 from django_q.cluster.ring import Torn
 from django_q.cluster.settlement import after_failure
@@ -25,9 +26,6 @@ logger = logging.getLogger("django-q")
 
 GRACE_SECONDS = 3
 """How long a task that used up its timeout may take to yield before its worker is killed."""
-
-LOW_WATER = 8
-"""With this many packages left the pusher is woken to bring more."""
 
 YOUNG_SECONDS = 2
 """A worker under this age is not recycled by the default of `recycle`."""
@@ -71,6 +69,7 @@ class Worker:
             return False
         if self.is_ready(number):
             return True
+        set_title(self.name, "idle")
         self.bell.wait(1.0, lambda: self.is_ready(number) or self.board.stopping)
         return False
 
@@ -142,7 +141,6 @@ class Worker:
             begin=self.set_deadline,
             check_links=not self.crew.broker_class.is_transactional,
         )
-        set_title(self.name, "idle")
         if result.timed_out:
             # Whatever the task was in the middle of is still in this process.
             self.leaving = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import pickle
 import pydoc
+import sys
 import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -88,7 +89,10 @@ def locate(func: Any) -> Callable[..., Any]:
     """The function that a task names. Raises ValueError where there is none."""
     if callable(func):
         return func
-    found = pydoc.locate(func)
+    # A function of an imported module, which almost all are, costs a look into two dicts:
+    # pydoc asks the import system anew each time, 30 µs. Nothing is kept, so patches count.
+    module, _, name = func.rpartition(".")
+    found = getattr(sys.modules.get(module), name, None) or pydoc.locate(func)
     if not callable(found):
         raise ValueError(f"Function {func} is not defined")
     return found
