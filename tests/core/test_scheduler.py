@@ -553,3 +553,17 @@ def test_nothing_is_pruned_while_nothing_is_recorded(flaky, start, clock, monkey
     run_for(start(flaky), clock, 30)
 
     assert len(calls) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_that_the_broker_refuses_costs_its_row_alone(broker, start, clock):
+    plan(name="before", schedule_type="D", next_run=NOON - timedelta(seconds=2))
+    big = plan(name="big", schedule_type="D", args=repr("x" * 5000), next_run=NOON)
+    plan(name="after", schedule_type="D", next_run=NOON)
+    broker.max_package_bytes = 2000
+
+    run_for(start(broker), clock, 30)
+
+    assert [task["group"] for task in queued(broker)] == ["before", "after"]
+    big.refresh_from_db()
+    assert "takes at most 2000" in big.error
