@@ -63,6 +63,18 @@ def test_a_waiting_package_is_deleted_by_its_id(broker: Memory) -> None:
     assert [delivery.key for delivery in broker.claim(5, 60)] == [kept]
 
 
+def test_settled_leases_leave_nothing_behind(broker: Memory) -> None:
+    for _batch in range(12):
+        broker.enqueue_many(["package"] * 100)
+        receipts = [delivery.receipt for delivery in broker.claim(100, 3600)]
+        broker.acknowledge_many(receipts)
+    broker.enqueue("last")
+
+    broker.claim(1, 60)
+
+    assert len(broker.connection.waiting) < 100
+
+
 def test_dequeue_brings_as_many_as_bulk_says(
     broker: Memory, settings: pytest.FixtureRequest
 ) -> None:

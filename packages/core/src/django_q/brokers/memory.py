@@ -66,12 +66,19 @@ class _Queue:
 
     def promote(self) -> None:
         """Make claimable what has become due: delayed packages, and those of lapsed leases."""
+        self.forget_void()
         now = self.now()
         while self.waiting and self.waiting[0][0] <= now:
             due, _order, version, entry = heapq.heappop(self.waiting)
             if version == entry.version:
                 entry.is_leased = False
                 self.put(entry, due)
+
+    def forget_void(self) -> None:
+        """Drop what settled and renewed leases left behind, before it outweighs the rest."""
+        if len(self.waiting) > 2 * len(self.entries) + 1000:
+            self.waiting = [item for item in self.waiting if item[2] == item[3].version]
+            heapq.heapify(self.waiting)
 
     def take(self, lease: float) -> _Entry | None:
         """Claim the next entry, if there is one."""
