@@ -567,3 +567,17 @@ def test_a_task_that_the_broker_refuses_costs_its_row_alone(broker, start, clock
     assert [task["group"] for task in queued(broker)] == ["before", "after"]
     big.refresh_from_db()
     assert "takes at most 2000" in big.error
+
+
+def test_a_site_without_time_zones_schedules_in_its_local_time(flaky, start, settings, clock):
+    settings.USE_TZ = False
+    noon = NOON.replace(tzinfo=None)
+    row = plan(schedule_type="D", next_run=noon, intended_date_kwarg="day")
+    scheduler = start(flaky)
+    scheduler.due.now = lambda: noon
+
+    run_for(scheduler, clock, 2)
+
+    row.refresh_from_db()
+    assert row.next_run == noon + timedelta(days=1)
+    assert queued(flaky)[0]["kwargs"] == {"day": "2030-01-01T12:00:00"}
