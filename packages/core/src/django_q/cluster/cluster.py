@@ -133,7 +133,7 @@ class Cluster:
     def join(self) -> int:
         """Mind the cluster until it has stopped; the exit status for the process."""
         while True:
-            if self._signals:
+            if self._signals or self._has_given_up():
                 self.request_stop()
             if not self._sentinel_lives():
                 if self._stopped_orderly():
@@ -145,7 +145,7 @@ class Cluster:
     def run_until_empty(self) -> int:
         """Work until the queue has been found empty, then stop; the exit status."""
         while not self._signals and self._sentinel_lives():
-            if self.board is not None and self.board.empty_claims:
+            if self.board is not None and (self.board.empty_claims or self.board.failed):
                 break
             self.rest(1.0)
         self.request_stop()
@@ -241,6 +241,9 @@ class Cluster:
 
     def _sentinel_lives(self) -> bool:
         return self.sentinel is not None and self.sentinel.exitcode is None
+
+    def _has_given_up(self) -> bool:
+        return self.board is not None and bool(self.board.failed)
 
     def _stopped_orderly(self) -> bool:
         return bool(self.board is None or self.board.stopped) or (

@@ -63,7 +63,7 @@ class Pusher:
 
     def room(self) -> int:
         """How many packages to claim; none before an outage's end has seen all leases renewed."""
-        return 0 if self.keeper.is_away else self.dealer.room()
+        return 0 if self.keeper.is_away or self.board.failed else self.dealer.room()
 
     def claim(self, room: int) -> list[Delivery]:
         lease = self.crew.settings.retry
@@ -111,6 +111,6 @@ class Pusher:
                 self.crew.settings.connect_timeout,
             )
             self.board.failed = 1
-            self.board.sentinel_bell.shout()
+            self.board.main_bell.shout()
             return True
         return False
