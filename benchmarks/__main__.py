@@ -24,20 +24,20 @@ Report = dict[str, list[dict[str, Any]]]
 ROWS: Sequence[tuple[str, str, str]] = (
     ("tasks", "tasks", "{:,.0f}"),
     ("enqueue_per_second", "enqueued per second", "{:,.0f}"),
-    ("drain_per_second", "drained per second, first to last", "{:,.0f}"),
-    ("start_to_finish_seconds", "start of cluster to empty queue, s", "{:,.2f}"),
+    ("drain_per_second", "drained per second", "{:,.0f}"),
+    ("start_to_finish_seconds", "cluster start to empty queue, s", "{:,.2f}"),
     ("lost", "lost", "{:,.0f}"),
     ("twice", "run twice", "{:,.0f}"),
-    ("recorded", "successes in the table at the end", "{:,.0f}"),
+    ("recorded", "successes recorded at the end", "{:,.0f}"),
     ("samples", "single tasks", "{:,.0f}"),
-    ("latency_p50_ms", "enqueue to start, p50, ms", "{:,.1f}"),
-    ("latency_p95_ms", "enqueue to start, p95, ms", "{:,.1f}"),
-    ("latency_p99_ms", "enqueue to start, p99, ms", "{:,.1f}"),
+    ("latency_p50_ms", "enqueue to start p50, ms", "{:,.1f}"),
+    ("latency_p95_ms", "enqueue to start p95, ms", "{:,.1f}"),
+    ("latency_p99_ms", "enqueue to start p99, ms", "{:,.1f}"),
     ("idle_seconds", "idle for, s", "{:,.0f}"),
     ("idle_cpu_percent", "CPU while idle, % of a core", "{:,.2f}"),
-    ("idle_statements_per_second", "SQL statements per idle second", "{:,.2f}"),
+    ("idle_statements_per_second", "SQL statements per second, idle", "{:,.2f}"),
     ("stop_seconds", "SIGTERM to the end, s", "{:,.2f}"),
-    ("load", "load of the machine before", "{:,.2f}"),
+    ("load", "load of the machine", "{:,.2f}"),
 )
 
 RATIOS: dict[str, bool] = {
@@ -126,9 +126,9 @@ def measurements(
 def table(contenders: Sequence[Contender], reports: dict[str, Report]) -> Table:
     """Return the medians side by side."""
     result = Table(title=machine())
-    result.add_column("")
+    result.add_column("", no_wrap=True)
     for contender in contenders:
-        result.add_column(f"{contender.title} {contender.version()}", justify="right")
+        result.add_column(f"{contender.title}\n{contender.version()}", justify="right")
     if len(contenders) == 2:
         result.add_column("better by", justify="right")
     for title in reports[contenders[0].key]:
@@ -170,7 +170,8 @@ def notes(options: argparse.Namespace) -> str:
     """Return what one has to know to read the table."""
     return (
         "Both: 2 workers, default settings but for save_limit, synchronous NORMAL. The tasks are "
-        "enqueued before the cluster starts, and counted from a ledger that each appends to. "
+        "enqueued before the cluster starts, and counted from a ledger that each appends to: the "
+        "drain rate is from its first line to its last. "
         f"Django Q2 gets {options.q2_tasks:,} tasks and not {options.tasks:,}, to save time: "
         "rates are comparable. Statements are counted with everything SQLite executes, "
         f"transaction control included, the wake-up read apart. Medians of {options.runs} run(s)."

@@ -1,8 +1,11 @@
 """The demo accounts for every file, also for those that do not parse."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,14 @@ def run_demo(data: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
+def wait_for_file(path: Path, timeout: float = 60) -> None:
+    """Return when another process has made a file."""
+    deadline, pause = time.monotonic() + timeout, threading.Event()
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} was not written within {timeout} s"
+        pause.wait(0.02)
+
+
 def test_the_demo_ends_with_its_table(tmp_path: Path) -> None:
     demo = run_demo(tmp_path / "data", "--limit", "30", "--workers", "2")
 
@@ -35,6 +46,19 @@ def test_the_demo_ends_with_its_table(tmp_path: Path) -> None:
     assert "The ten largest modules" in output
     assert "30 tasks recorded" in output
     assert "0 missing; the hook collated 30" in " ".join(output.split())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_stops_its_cluster(tmp_path: Path, number: int) -> None:
+    demo = run_demo(tmp_path / "data", "--workers", "2")
+    wait_for_file(tmp_path / "data/collated.jsonl")
+
+    demo.send_signal(number)
+    output, _ = demo.communicate(timeout=60)
+
+    assert demo.returncode == 130, output
+    assert "the cluster has stopped" in output
+    assert "has stopped." in (tmp_path / "data/cluster.log").read_text()
 
 
 def test_an_unknown_broker_is_refused_by_name(tmp_path: Path) -> None:
