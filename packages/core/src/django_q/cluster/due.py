@@ -110,9 +110,10 @@ class DueSchedules:
         )
         stored = [each for each in won if not self._commits(each)]
         self.first_seen |= {(each.row.pk, each.task_id): self.clock() for each in stored}
-        self.deliver(stored)
         for each in won:
-            _log(each)
+            if self._commits(each):
+                _log(each)
+        self.deliver(stored)
         return bool(won) or len(occurrences) < len(rows)
 
     def queue(self, row: Schedule) -> bool:
@@ -133,6 +134,7 @@ class DueSchedules:
                     self._mark(occurrence.row, error)
                 else:
                     queued.append(occurrence)
+                    _log(occurrence)
         finally:
             if queued:
                 databases.transact(self.using, lambda: [self._settle(each) for each in queued])
