@@ -18,7 +18,7 @@ from typing import Any
 from django_q.brokers import Broker, get_broker
 from django_q.cluster import clock
 from django_q.cluster.board import Board, is_running
-from django_q.cluster.crew import SIGNALS, Crew, leave_nothing_open
+from django_q.cluster.crew import SIGNALS, Crew, leave_nothing_open, set_title
 from django_q.cluster.roles import run_sentinel
 from django_q.cluster.states import status_of
 from django_q.conf import Conf, get_settings
@@ -95,6 +95,7 @@ class Cluster:
         """
         self.pid = os.getpid()
         self.tob = time.time()
+        set_title(multiprocessing.current_process().name, self.name)
         logger.info("Q Cluster %s starting.", self.name)
         # The probe is over: no connection may be carried across the fork.
         self.broker.close()
