@@ -130,7 +130,7 @@ class Worker:
         logger.info("%s processing %s", self.name, what)
         set_title(self.name, f"processing {what}")
         close_old_connections()
-        if not self.crew.broker_class.supports_release:
+        if not self.crew.broker_class.counts_attempts:
             # Such a broker counts no attempts; the Task row does.
             first = False
         result = execution.perform(
@@ -151,7 +151,7 @@ class Worker:
     ) -> Report:
         if result.error is None:
             return Report(Verdict.FINISHED, Action.ACKNOWLEDGE, 0, result.outcome)
-        if not self.crew.broker_class.supports_release and self.settings.max_attempts:
+        if not self.crew.broker_class.counts_attempts and self.settings.max_attempts:
             attempt = records.attempt_count(result.outcome.row.id) + 1
             row = result.outcome.row._replace(attempt_count=attempt)
             result = result._replace(outcome=result.outcome._replace(row=row))
