@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.transaction import atomic
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -19,6 +19,7 @@ from django_q import databases
 from django_q.models import OrmQ
 from django_q_broker_orm.broker import ORM
 from django_q_broker_orm.sqlite import READ
+from django_q_broker_orm.table import Taken, Until, Wanted
 from tests.brokers.orm_database import WAL, database, insert_like_django_q2, rolled_back, stranger
 
 COMPARE_AND_SET = 'UPDATE django_q_ormq SET "lock" = ? WHERE id = ? AND "lock" = ?'
@@ -298,11 +299,53 @@ class TestCosts:
 
     def test_what_is_available_is_read_through_the_index(self, broker: ORM, alias: str) -> None:
         with connections[alias].cursor() as cursor:
-            cursor.execute(f"EXPLAIN QUERY PLAN {READ}", ("tests", 0, "2020-01-01", 1))
+            cursor.execute(f"EXPLAIN QUERY PLAN {READ}", ("tests", 0, "2020-01-01", True, 1))
             (step,) = [row[3] for row in cursor.fetchall()]
 
         assert "django_q_ormq_key" in step
         assert "key=? AND priority=? AND lock<?" in step
+
+
+class TestOutages:
+    @pytest.fixture
+    def back_from_outage(self, broker: ORM, monkeypatch: pytest.MonkeyPatch) -> ORM:
+        """Return a broker whose database was away while one lease ended."""
+        broker.enqueue_many(["lapsed", "fresh"])
+        broker.claim(1, 0)
+        monkeypatch.setattr(databases, "is_connection_error", lambda error: True)
+        monkeypatch.setattr(broker._table, "due", fail)
+        with pytest.raises(OperationalError):
+            broker.claim(1, 60)
+        monkeypatch.undo()
+        return broker
+
+    def test_lapsed_work_is_left_to_its_holder_for_a_while(self, back_from_outage: ORM) -> None:
+        claimed = back_from_outage.claim(2, 60)
+
+        assert [delivery.package for delivery in claimed] == ["fresh"]
+
+    def test_lapsed_work_is_claimed_after_a_third_of_the_lease(self, back_from_outage: ORM) -> None:
+        claimed = back_from_outage.claim(2, 0)
+
+        assert [delivery.package for delivery in claimed] == ["fresh", "lapsed"]
+
+    def test_what_was_claimed_before_the_error_is_not_lost(
+        self, broker: ORM, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broker.enqueue("high", priority=1)
+        broker.enqueue("low")
+        take = broker._table.take
+
+        def take_high_only(wanted: Wanted, until: Until, claim: int) -> list[Taken]:
+            return take(wanted, until, claim) if wanted.priority else fail()
+
+        monkeypatch.setattr(broker._table, "take", take_high_only)
+
+        assert [delivery.package for delivery in broker.claim(2, 60)] == ["high"]
+
+
+def fail(*args: Any) -> Any:
+    raise OperationalError("the database went away")
 
 
 class TestFencing:

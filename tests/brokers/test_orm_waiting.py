@@ -16,6 +16,7 @@ from django.db import connections
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker, Settings
 
+from django_q import databases
 from django_q_broker_orm import wake
 from django_q_broker_orm.broker import ORM
 from django_q_broker_orm.inotify import Inotify
@@ -182,6 +183,23 @@ class TestTime:
         (again,) = broker.claim(1, 60)
 
         assert again.lapses == 1
+        broker.close()
+
+
+class TestTheWriteAheadLog:
+    @pytest.mark.parametrize("alias", [WAL], indirect=True)
+    def test_it_is_emptied_when_work_ceases(self, alias: str) -> None:
+        databases.prepare(alias)
+        broker = ORM()
+        broker.enqueue_many(["package"] * 10)
+        log = Path(f"{connections[alias].settings_dict['NAME']}-wal")
+        assert log.stat().st_size > 0
+
+        broker._waiter.before_looking()
+        broker._waiter.found_work()
+        broker._waiter.wait(0)
+
+        assert log.stat().st_size == 0
         broker.close()
 
 

@@ -17,7 +17,7 @@ from django_q.conf import get_settings
 from django_q.models import OrmQ
 from django_q_broker_orm.clock import Clock
 from django_q_broker_orm.receipts import Claimed, new_claim, read, receipt_of, row_of
-from django_q_broker_orm.table import Change, Until, stored
+from django_q_broker_orm.table import Change, Until, Wanted, stored
 from django_q_broker_orm.tables import table_for
 from django_q_broker_orm.wake import Woken, waiter_for
 
@@ -61,6 +61,8 @@ class ORM(Broker):
         self._table = table_for(self.alias, self.list_key)
         self._clock = Clock(self.alias)
         self._waiter = waiter_for(self.alias, get_settings().poll)
+        self._is_back_from_outage = False
+        self._lapsed_from = float("-inf")
 
     @staticmethod
     def _alias_of(rows: QuerySet[OrmQ]) -> str:
@@ -76,6 +78,9 @@ class ORM(Broker):
 
     def key_of(self, receipt: Receipt) -> str:
         return row_of(receipt)
+
+    def join_cluster(self) -> None:
+        databases.prepare(self.alias)
 
     def commits_with(self, using: str) -> bool:
         return using == self.alias
@@ -111,12 +116,12 @@ class ORM(Broker):
 
     def claim(self, limit: int, lease: float) -> list[Delivery]:
         with self._database():
-            return self._claim(limit, self._end(lease))
+            return self._claim(limit, lease)
 
     def dequeue(self) -> list[tuple[Any, Package]] | None:
         settings = get_settings()
         with self._database():
-            claimed = self._claim(settings.bulk or 1, self._end(settings.retry))
+            claimed = self._claim(settings.bulk or 1, settings.retry)
         return [(one.receipt, one.package) for one in claimed] or None
 
     def timeout(self, task: OrmQ) -> datetime:
@@ -126,7 +131,7 @@ class ORM(Broker):
         """
         return self._clock.guess() + timedelta(seconds=get_settings().retry)
 
-    def _claim(self, limit: int, end: timedelta | Until) -> list[Delivery]:
+    def _claim(self, limit: int, lease: float) -> list[Delivery]:
         deadline = time.monotonic() + LONGEST_WAIT_SECONDS
         self._waiter.waker = self.waker
         while True:
@@ -136,24 +141,27 @@ class ORM(Broker):
             if due.untimed:
                 self._table.give_times()
                 continue
-            until = now + end if isinstance(end, timedelta) else end
-            if claimed := self._take(due.priorities, limit, now, until):
+            wanted = [Wanted(one, limit, now, self._takes_lapsed(lease)) for one in due.priorities]
+            if claimed := self._take(wanted, self._until(now, lease)):
                 self._waiter.found_work()
                 return claimed
             if self._is_over(deadline, now, due.next_at):
                 return []
 
-    def _take(
-        self, priorities: list[int], limit: int, now: datetime, until: Until
-    ) -> list[Delivery]:
+    def _take(self, levels: list[Wanted], until: Until) -> list[Delivery]:
         claimed: list[Delivery] = []
         claim = new_claim()
-        for priority in priorities:
-            if len(claimed) < limit:
-                rows = self._table.take(priority, limit - len(claimed), now, until, claim)
-                claimed += [
-                    Delivery(str(row.id), receipt_of(row.id, claim), *row[1:]) for row in rows
-                ]
+        for wanted in levels:
+            left = wanted.limit - len(claimed)
+            if left <= 0:
+                break
+            try:
+                rows = self._table.take(wanted._replace(limit=left), until, claim)
+            except Error:
+                if claimed:
+                    break  # What is claimed already would lapse; the next call meets the error.
+                raise
+            claimed += [Delivery(str(row.id), receipt_of(row.id, claim), *row[1:]) for row in rows]
         return claimed
 
     def _is_over(self, deadline: float, now: datetime, next_at: datetime | None) -> bool:
@@ -166,10 +174,18 @@ class ORM(Broker):
         woken = self._waiter.wait(left)
         return woken is Woken.RUNG or time.monotonic() >= deadline
 
-    def _end(self, lease: float) -> timedelta | Until:
+    def _until(self, now: datetime, lease: float) -> Until:
         if type(self).timeout is ORM.timeout:
-            return timedelta(seconds=lease)
+            return now + timedelta(seconds=lease)
         return self.timeout
+
+    def _takes_lapsed(self, lease: float) -> bool:
+        """After an outage leases have ended that nobody could renew: leave their holders the time
+        for it that a living cluster needs."""
+        if self._is_back_from_outage:
+            self._is_back_from_outage = False
+            self._lapsed_from = time.monotonic() + lease / 3
+        return time.monotonic() >= self._lapsed_from
 
     # Settling
 
@@ -217,12 +233,13 @@ class ORM(Broker):
         """Packages that can be claimed now."""
         with self._database():
             now = stored(self._clock.guess())
-            return self._rows().exclude(lock__gt=now).count()
+            return databases.insist(self._rows().exclude(lock__gt=now).count)
 
     def lock_size(self) -> int:
         """Packages that are claimed, or delayed."""
         with self._database():
-            return self._rows().filter(lock__gt=stored(self._clock.guess())).count()
+            now = stored(self._clock.guess())
+            return databases.insist(self._rows().filter(lock__gt=now).count)
 
     def purge_queue(self) -> Any:
         with self._database():
@@ -234,7 +251,7 @@ class ORM(Broker):
     def ping(self) -> bool:
         """Can the table be read? Raises the database's error where it cannot."""
         with self._database():
-            self._rows().exists()
+            databases.insist(self._rows().exists)
         return True
 
     def info(self) -> str:
@@ -258,6 +275,7 @@ class ORM(Broker):
             yield
         except Error as error:
             if databases.is_connection_error(error):
+                self._is_back_from_outage = True
                 self.close()
             raise
 

@@ -9,7 +9,7 @@ from typing import Any
 from django_q.databases import transact
 from django_q_broker_orm.skip_locked import SkipLockedTable
 from django_q_broker_orm.sqlite import LEVELS
-from django_q_broker_orm.table import Due, Taken, Until, aware, due_of, stored
+from django_q_broker_orm.table import Due, Taken, Until, Wanted, aware, due_of, stored
 
 INSERT = """
 INSERT INTO django_q_ormq ("key", payload, "lock", priority) VALUES (%s, %s, %s, %s) RETURNING id
@@ -19,7 +19,7 @@ INSERT INTO django_q_ormq ("key", payload, "lock", priority) VALUES (%s, %s, %s,
 CLAIM = """
 WITH picked AS MATERIALIZED (
     SELECT id, "lock" AS available, claim AS held FROM django_q_ormq
-    WHERE "key" = %s AND priority = %s AND "lock" <= %s
+    WHERE "key" = %s AND priority = %s AND "lock" <= %s AND (%s OR claim IS NULL)
     ORDER BY "lock", id LIMIT %s FOR UPDATE SKIP LOCKED
 )
 UPDATE django_q_ormq AS queued
@@ -41,12 +41,11 @@ class PostgreSQLTable(SkipLockedTable):
         found = self._fetch(LEVELS, (self.key,) * 4)
         return due_of([(level, aware(at), bool(lack)) for level, at, lack in found], now)
 
-    def take(
-        self, priority: int, limit: int, now: datetime, until: Until, claim: int
-    ) -> list[Taken]:
+    def take(self, wanted: Wanted, until: Until, claim: int) -> list[Taken]:
         if callable(until):
-            return super().take(priority, limit, now, until, claim)
-        values = (self.key, priority, stored(now), limit, stored(until), claim)
+            return super().take(wanted, until, claim)
+        which = (self.key, wanted.priority, stored(wanted.now), wanted.lapsed, wanted.limit)
+        values = (*which, stored(until), claim)
         found = transact(self.alias, lambda: self._fetch(CLAIM, values))
         return [Taken(*row[1:]) for row in sorted(found, key=lambda row: row[:2])]
 

@@ -15,6 +15,7 @@ from django_q_broker_orm.table import (
     Table,
     Taken,
     Until,
+    Wanted,
     columns_of,
     end_of,
     stored,
@@ -24,23 +25,19 @@ from django_q_broker_orm.table import (
 class SkipLockedTable(Table):
     """SELECT … FOR UPDATE SKIP LOCKED and the write in one transaction, rows by ascending id."""
 
-    def take(
-        self, priority: int, limit: int, now: datetime, until: Until, claim: int
-    ) -> list[Taken]:
-        return transact(self.alias, lambda: self._take(priority, limit, now, until, claim))
+    def take(self, wanted: Wanted, until: Until, claim: int) -> list[Taken]:
+        return transact(self.alias, lambda: self._take(wanted, until, claim))
 
-    def _take(
-        self, priority: int, limit: int, now: datetime, until: Until, claim: int
-    ) -> list[Taken]:
-        waiting = self.available(priority, now).select_for_update(skip_locked=True)
-        found = list(waiting[:limit])
+    def _take(self, wanted: Wanted, until: Until, claim: int) -> list[Taken]:
+        waiting = self.available(wanted).select_for_update(skip_locked=True)
+        found = list(waiting[: wanted.limit])
         for row in found:
             row.lapses, row.claim = row.lapses + (row.claim is not None), claim
             row.lock = stored(end_of(until, row))
-        self.write_claims(found)
+        self._write_claims(found)
         return [Taken(row.pk, row.payload, row.lapses, row.attempts) for row in found]
 
-    def write_claims(self, found: list[OrmQ]) -> None:
+    def _write_claims(self, found: list[OrmQ]) -> None:
         """Write what `_take` decided: one statement for all rows that are alike."""
         alike: dict[tuple[datetime | None, int], list[int]] = {}
         for row in found:

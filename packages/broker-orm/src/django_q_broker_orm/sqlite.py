@@ -17,6 +17,7 @@ from django_q_broker_orm.table import (
     Table,
     Taken,
     Until,
+    Wanted,
     aware,
     due_of,
     end_of,
@@ -44,7 +45,8 @@ FROM level WHERE level.priority IS NOT NULL
 
 AVAILABLE = """
 SELECT {columns} FROM django_q_ormq
-WHERE "key" = %s AND priority = %s AND "lock" <= %s ORDER BY "lock", id LIMIT %s
+WHERE "key" = %s AND priority = %s AND "lock" <= %s AND (%s OR claim IS NULL)
+ORDER BY "lock", id LIMIT %s
 """
 READ = AVAILABLE.format(columns="id, payload, lapses, attempts, claim")
 CLAIM = f"""
@@ -103,10 +105,9 @@ class SQLiteTable(Table):
         found = insist(lambda: self._fetch(LEVELS, (self.key,) * 4))
         return due_of([(level, self._moment(at), bool(lack)) for level, at, lack in found], now)
 
-    def take(
-        self, priority: int, limit: int, now: datetime, until: Until, claim: int
-    ) -> list[Taken]:
-        which = (self.key, priority, self._text(now), limit)
+    def take(self, wanted: Wanted, until: Until, claim: int) -> list[Taken]:
+        now = self._text(wanted.now)
+        which = (self.key, wanted.priority, now, wanted.lapsed, wanted.limit)
         return transact(self.alias, lambda: self._take(which, until, claim))
 
     def _take(self, which: tuple[Any, ...], until: Until, claim: int) -> list[Taken]:

@@ -33,6 +33,16 @@ class Due(NamedTuple):
     """Are there rows without a time, which `give_times` makes claimable?"""
 
 
+class Wanted(NamedTuple):
+    """Which rows a claim takes."""
+
+    priority: int
+    limit: int
+    now: datetime
+    lapsed: bool = True
+    """Also those that another claim held until its lease ended?"""
+
+
 class Taken(NamedTuple):
     """One claimed row, with what it was before the claim."""
 
@@ -107,17 +117,16 @@ class Table:
             lambda: self.rows.filter(key=self.key, lock=None).update(lock=stored(LONG_AGO)),
         )
 
-    def take(
-        self, priority: int, limit: int, now: datetime, until: Until, claim: int
-    ) -> list[Taken]:
-        """Claim up to `limit` rows of one level, those first available first."""
-        waiting = self.available(priority, now)[:limit]
+    def take(self, wanted: Wanted, until: Until, claim: int) -> list[Taken]:
+        """Claim rows of one level, those first available first."""
+        waiting = self.available(wanted)[: wanted.limit]
         return [row_taken(row) for row in waiting if self._compare_and_set(row, until, claim)]
 
-    def available(self, priority: int, now: datetime) -> QuerySet[OrmQ]:
-        return self.rows.filter(key=self.key, priority=priority, lock__lte=stored(now)).order_by(
-            "lock", "id"
+    def available(self, wanted: Wanted) -> QuerySet[OrmQ]:
+        rows = self.rows.filter(
+            key=self.key, priority=wanted.priority, lock__lte=stored(wanted.now)
         )
+        return (rows if wanted.lapsed else rows.filter(claim=None)).order_by("lock", "id")
 
     def _compare_and_set(self, row: OrmQ, until: Until, claim: int) -> int:
         unchanged = self.rows.filter(id=row.pk, lock=row.lock, claim=row.claim)

@@ -9,10 +9,12 @@ import os
 import select
 import sqlite3
 import time
+from contextlib import suppress
 from typing import Any
 
 from django.db import connections
 
+from django_q.databases import insist, is_prepared
 from django_q_broker_orm.inotify import Inotify
 
 logger = logging.getLogger("django-q")
@@ -90,8 +92,10 @@ class SQLiteWaiter(Waiter):
         self._inotify: Inotify | None = None
         self._is_deaf = False
         self._unheard = 0
+        self._is_tidy = True
 
     def before_looking(self) -> None:
+        insist(connections[self._alias].ensure_connection)
         self._listen()
         self._heard()
         self._version = self._read_version()
@@ -99,6 +103,7 @@ class SQLiteWaiter(Waiter):
 
     def found_work(self) -> None:
         self._worked_at = time.monotonic()
+        self._is_tidy = False
 
     def wait(self, seconds: float) -> Woken:
         deadline = time.monotonic() + seconds
@@ -107,6 +112,7 @@ class SQLiteWaiter(Waiter):
                 return self._let_gather()
             left = deadline - time.monotonic()
             if left <= 0:
+                self._tidy_up()
                 return Woken.TIME
             if self._doze(left):
                 return Woken.RUNG
@@ -115,6 +121,18 @@ class SQLiteWaiter(Waiter):
         if self._inotify is not None:
             self._inotify.close()
             self._inotify = None
+
+    def _tidy_up(self) -> None:
+        """Empty the write-ahead log once work has ceased: while others read and write without a
+        pause it only grows. Without WAL this does nothing."""
+        if self._is_tidy or not is_prepared(self._alias):
+            return
+        self._is_tidy = True
+        connection: Any = connections[self._alias]
+        # The first does the work beside all others, so that the second holds the lock briefly.
+        for thoroughness in ("PASSIVE", "TRUNCATE"):
+            with suppress(sqlite3.OperationalError):
+                connection.connection.execute(f"PRAGMA wal_checkpoint({thoroughness})").fetchall()
 
     def _doze(self, left: float) -> bool:
         if self._inotify is None:
