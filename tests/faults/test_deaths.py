@@ -76,7 +76,7 @@ def test_the_task_of_a_killed_worker_is_a_failed_attempt_and_runs_again(project:
 
 
 def test_what_waits_behind_a_killed_worker_goes_to_the_others_at_once(project: Project) -> None:
-    project.configure({"workers": 2, "retry": 600})
+    project.configure({"workers": 2, "retry": 600, "max_attempts": 2, "backoff": 0})
     enqueue(project, 200)
     cluster = project.start_cluster()
     project.wait_for_starts(20)

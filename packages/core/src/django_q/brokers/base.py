@@ -237,6 +237,9 @@ class Broker:
         `using` commit with it?"""
         return False
 
+    def join_cluster(self) -> None:
+        """Get ready for a cluster's work; called once by the thread that will use the object."""
+
     def close(self) -> None:
         """Close what the connection holds open; the next call opens it again."""
 

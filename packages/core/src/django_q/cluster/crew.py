@@ -42,8 +42,10 @@ class Crew:
     main_pid: int
 
     def broker(self) -> Broker:
-        """A broker object of one's own; one for each thread."""
-        return self.broker_class(self.list_key)
+        """A broker object for the calling thread alone."""
+        broker = self.broker_class(self.list_key)
+        broker.join_cluster()
+        return broker
 
 
 def join_crew(name: str, title: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.signing import BadSignature
-from django.db import router
+from django.db import IntegrityError, router
 
 from django_q import databases, package, records
 from django_q.brokers.base import Broker
@@ -25,7 +25,7 @@ from django_q.cluster.hooks import HookRunner
 from django_q.cluster.lane import Action, Lane, Reason, Report, Verdict
 from django_q.cluster.patience import Patience
 from django_q.cluster.ring import Torn
-from django_q.cluster.settlement import after_failure
+from django_q.cluster.settlement import after_failure, identify
 from django_q.errors import DjangoQError
 from django_q.models import Task
 from django_q.tasks import execution
@@ -166,9 +166,8 @@ class Monitor:
     def autopsy(self, lane: Lane) -> Report:
         """The report that a dead worker could not write any more."""
         delivery = lane.delivery(lane.started)
-        try:
-            task = package.inspect(delivery.package)
-        except BadSignature:
+        task = identify(delivery.package)
+        if task is None:
             return Report(Verdict.REJECTED, Action.ACKNOWLEDGE, 0)
         what = execution.description(task)
         if lane.reason != Reason.NONE and lane.accused != lane.started or lane.reason == Reason.STOP:
@@ -202,33 +201,42 @@ class Monitor:
         """Record a batch, and say what is to become of each of its packages."""
         for written in self.write(batch):
             self.enqueue_links(written)
+            self.collate(written)
             for entry in written:
                 self.cache(entry)
                 self.log(entry)
                 self.decide_on(entry)
             self.advance(written)
-        self.collate(batch)
 
     def write(self, batch: list[Entry]) -> list[list[Entry]]:
         """Write a batch in one transaction, or in halves where the database refuses a row."""
         try:
             self.patience.call(lambda: self.transact(batch), None)
         except _Refused as refused:
+            if isinstance(refused.cause, IntegrityError) and self.be_cautious(batch):
+                return self.write(batch)
             if len(batch) > 1:
                 middle = len(batch) // 2
                 return [*self.write(batch[:middle]), *self.write(batch[middle:])]
             return [self.write_alone(batch[0], refused.cause)]
         return [batch]
 
+    @staticmethod
+    def be_cautious(batch: list[Entry]) -> bool:
+        """Let each row be looked up before it is written; False if that was so already.
+
+        A plain INSERT failed: something that looked like a first attempt is recorded already.
+        """
+        firsts = [e for e in batch if e.report.outcome is not None and e.outcome.first]
+        for entry in firsts:
+            entry.report = entry.report._replace(outcome=entry.outcome._replace(first=False))
+        return bool(firsts)
+
     def write_alone(self, entry: Entry, error: Exception) -> list[Entry]:
         """Record the culprit of a refused batch as a failure with the database's reason."""
         if entry.report.verdict != Verdict.FINISHED:
             logger.error("The database refused to settle a package: %s", error)
             return [entry]
-        if entry.report.outcome.first:
-            # Perhaps it is merely there already.
-            entry.report = entry.report._replace(outcome=entry.outcome._replace(first=False))
-            return self.write([entry])[0]
         if entry.report.error is None or not entry.report.error.startswith("could not"):
             entry.refuse(error)
             return self.write([entry])[0]
@@ -328,23 +336,30 @@ class Monitor:
         for index in {entry.lane.index for entry in written}:
             self.board.lane_bells[index].ring()
 
-    def collate(self, batch: list[Entry]) -> None:
+    def collate(self, written: list[Entry]) -> None:
         """Put together the iterables whose last item may be among these results."""
         groups = {
             entry.outcome.item.group: entry.outcome.item
-            for entry in batch
+            for entry in written
             if entry.report.outcome is not None and entry.outcome.item
         }
-        if groups:
-            self.patience.call(lambda: records.collate(groups, self.using), None)
+        if not groups:
+            return
+        for outcome in self.patience.call(lambda: records.collate(groups, self.using), []):
+            if outcome.cache:
+                self.keep_in_cache(outcome.cache)
+            if outcome.signal:
+                self.hooks.add(None, 0, Report(Verdict.FINISHED, Action.FORGET, 0, outcome))
 
     def cache(self, entry: Entry) -> None:
         """Keep a result in the cache, where its task asked for that."""
         if entry.report.outcome is not None and entry.outcome.cache and entry.counts:
-            guarded(
-                lambda: records.cache_write(entry.outcome.cache, self.broker.cache),
-                "A result could not be cached",
-            )
+            self.keep_in_cache(entry.outcome.cache)
+
+    def keep_in_cache(self, cached: records.CacheEntry) -> None:
+        guarded(
+            lambda: records.cache_write(cached, self.broker.cache), "A result could not be cached"
+        )
 
     def log(self, entry: Entry) -> None:
         """One line for each result, in the words of Django Q."""

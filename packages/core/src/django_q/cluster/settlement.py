@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import random
 
+from django_q import package
 from django_q.brokers.base import Broker
 from django_q.cluster.lane import Action
 from django_q.conf import Settings
+from django_q.errors import BadPackage
+
+logger = logging.getLogger("django-q")
+
+
+def identify(delivery: bytes | str) -> package.TaskDict | None:
+    """The task in a package, read without importing anything; None, logged, where there is none.
+
+    Nobody's task is no row: nothing says which task it was.
+    """
+    try:
+        return package.inspect(delivery)
+    except package.BadSignature as error:
+        logger.error("Discarded a package that nobody here has signed: %s", error)
+    except BadPackage as error:
+        logger.error("Discarded a package that holds no task: %s", error)
+    return None
 
 
 def after_failure(

@@ -17,7 +17,7 @@ from django_q.cluster.crew import Crew, join_crew, set_title
 from django_q.cluster.dealer import LOW_WATER
 from django_q.cluster.lane import Action, Lane, Report, Verdict
 from django_q.cluster.ring import Torn
-from django_q.cluster.settlement import after_failure
+from django_q.cluster.settlement import after_failure, identify
 from django_q.errors import BadPackage, TaskRefused, TimeoutException
 from django_q.signals import notify
 from django_q.tasks import execution
@@ -26,6 +26,9 @@ logger = logging.getLogger("django-q")
 
 GRACE_SECONDS = 3
 """How long a task that used up its timeout may take to yield before its worker is killed."""
+
+DISCARDED = Report(Verdict.REJECTED, Action.ACKNOWLEDGE, 0)
+"""There is nothing that could be recorded of the package."""
 
 YOUNG_SECONDS = 2
 """A worker under this age is not recycled by the default of `recycle`."""
@@ -105,17 +108,23 @@ class Worker:
                 continue
 
     def work(self, delivery: Delivery) -> Report:
-        """What became of a package."""
+        """What became of a package; whatever it holds, it costs at most itself."""
+        try:
+            return self.process(delivery)
+        except Exception:
+            logger.exception("Discarded a package that cannot be recorded")
+            return DISCARDED
+
+    def process(self, delivery: Delivery) -> Report:
+        """Read a package, and run its task unless that is pointless."""
         attempt, first = delivery.attempts + 1, not (delivery.lapses or delivery.attempts)
         if delivery.lapses >= self.settings.max_lapses:
             return self.exhausted(delivery)
         try:
             task = package.loads(delivery.package)
-        except BadSignature as error:
-            logger.error("Discarded a package that nobody here has signed: %s", error)
-            return Report(Verdict.REJECTED, Action.ACKNOWLEDGE, 0)
-        except BadPackage as error:
-            return self.refused(package.inspect(delivery.package), error, attempt, first)
+        except (BadSignature, BadPackage) as error:
+            inert = identify(delivery.package)
+            return self.refused(inert, error, attempt, first) if inert else DISCARDED
         problem = package.problem(task)
         if problem:
             return self.refused(task, TaskRefused(problem), attempt, first)
@@ -172,10 +181,9 @@ class Worker:
 
     def exhausted(self, delivery: Delivery) -> Report:
         """End a package that was claimed again and again and never came to an end."""
-        try:
-            task = package.inspect(delivery.package)
-        except BadSignature:
-            return Report(Verdict.REJECTED, Action.ACKNOWLEDGE, 0)
+        task = identify(delivery.package)
+        if task is None:
+            return DISCARDED
         error = BadPackage(
             f"Claimed {delivery.lapses} times without an end: its cluster died each time, "
             "or was cut off from the broker. It is not tried again."
