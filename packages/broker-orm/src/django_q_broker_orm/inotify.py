@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import sys
 
 IN_MODIFY, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x2, 0x80, 0x100, 0x200
 IN_OPEN, IN_Q_OVERFLOW, IN_ONLYDIR = 0x20, 0x4000, 0x01000000
@@ -20,9 +21,9 @@ class Inotify:
     def __init__(self, folder: str, prefix: str) -> None:
         """Raises OSError where inotify is not to be had, or says nothing."""
         self._prefix = os.fsencode(prefix)
+        if not sys.platform.startswith("linux"):
+            raise OSError("Only Linux has inotify.")
         libc = ctypes.CDLL(None, use_errno=True)
-        if not hasattr(libc, "inotify_init1"):
-            raise OSError("This platform has no inotify.")
         self.fd: int = _checked(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         self._pid = os.getpid()
         try:

@@ -66,7 +66,7 @@ class Waiter:
     def _sleep(self, seconds: float, *descriptors: int) -> bool:
         """Sleep, unless one of these or the waker becomes readable: was it the waker?"""
         watched = [fd for fd in (self.waker, *descriptors) if fd is not None]
-        if not watched or seconds < POLL_SECONDS:
+        if not watched or seconds < POLL_SECONDS or not hasattr(select, "poll"):
             time.sleep(seconds)
             return False
         poll = select.poll()
