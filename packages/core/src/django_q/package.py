@@ -186,6 +186,8 @@ def _checked(task: Any) -> TaskDict:
         raise BadPackage("The task in the package has args that are no tuple or kwargs no dict.")
     if not isinstance(task["id"], str):
         raise BadPackage(f"The task in the package has an id that is no string: {task['id']!r}.")
+    if not isinstance(task["started"], datetime):
+        raise BadPackage(f"The task in the package was started at no time: {task['started']!r}.")
     return task
 
 
@@ -197,6 +199,8 @@ def _completed(task: TaskDict, signed: float) -> TaskDict:
         "started": datetime.fromtimestamp(signed, UTC),
         **task,
     }
+    if not isinstance(completed["started"], datetime):
+        completed["started"] = datetime.fromtimestamp(signed, UTC)
     completed["func"] = func_repr(task.get("func")) or ""
     if task.get("hook"):
         completed["hook"] = func_repr(task["hook"])

@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.core.signing import BadSignature
 from django.db import IntegrityError, router
 
-from django_q import databases, package, records
+from django_q import databases, records
 from django_q.brokers.base import Broker
 from django_q.cluster.crew import Crew, guarded, join_crew
 from django_q.cluster.hooks import HookRunner

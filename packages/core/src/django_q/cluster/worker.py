@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.signing import BadSignature
 from django.db import close_old_connections
+from django.utils import timezone
 
 from django_q import package, records
 from django_q.brokers.base import Delivery
@@ -16,6 +17,7 @@ from django_q.cluster import clock
 from django_q.cluster.crew import Crew, join_crew, set_title
 from django_q.cluster.dealer import LOW_WATER
 from django_q.cluster.lane import Action, Lane, Report, Verdict
+from django_q.cluster.patience import Patience
 from django_q.cluster.ring import Torn
 from django_q.cluster.settlement import after_failure, identify
 from django_q.errors import BadPackage, TaskRefused, TimeoutException
@@ -47,6 +49,9 @@ class Worker:
         self.born = clock.now()
         self.count = 0
         self.leaving = False
+        self.patience = Patience(
+            "the results", wait=self.bell.wait, give_up=lambda: False
+        )
 
     def run(self) -> None:
         self.boot()
@@ -111,9 +116,18 @@ class Worker:
         """What became of a package; whatever it holds, it costs at most itself."""
         try:
             return self.process(delivery)
-        except Exception:
-            logger.exception("Discarded a package that cannot be recorded")
+        except Exception as error:
+            logger.exception("%s could not deal with a package", self.name)
+            return self.salvage(delivery, error)
+
+    def salvage(self, delivery: Delivery, error: Exception) -> Report:
+        """Record as failed what can be told of a task whose package holds nonsense beside it."""
+        task = identify(delivery.package)
+        if task is None:
             return DISCARDED
+        known = {key: task[key] for key in ("id", "name", "func")}
+        known |= {"args": (), "kwargs": {}, "started": timezone.now()}
+        return self.refused(known, error, delivery.attempts + 1, False)
 
     def process(self, delivery: Delivery) -> Report:
         """Read a package, and run its task unless that is pointless."""
@@ -161,8 +175,10 @@ class Worker:
         if result.error is None:
             return Report(Verdict.FINISHED, Action.ACKNOWLEDGE, 0, result.outcome)
         if not self.crew.broker_class.counts_attempts and self.settings.max_attempts:
-            attempt = records.attempt_count(result.outcome.row.id) + 1
-            row = result.outcome.row._replace(attempt_count=attempt)
+            row = result.outcome.row
+            before = self.patience.call(lambda: records.attempt_count(row.id), 0)
+            attempt = before + 1
+            row = row._replace(attempt_count=attempt)
             result = result._replace(outcome=result.outcome._replace(row=row))
         action, delay = after_failure(
             attempt=attempt,
@@ -191,7 +207,7 @@ class Worker:
         return self.refused(task, error, delivery.attempts + 1, False)
 
     def is_recorded(self, task: dict[str, Any]) -> bool:
-        return records.recorded_success(task["id"])
+        return self.patience.call(lambda: records.recorded_success(task["id"]), False)
 
     def set_deadline(self, timeout: float | None) -> None:
         """Tell the sentinel until when the task may run."""
