@@ -109,8 +109,7 @@ class Dealer:
     def _place(self, delivery: Delivery, lanes: list[Lane]) -> bool:
         known = self.held.get(delivery.key)
         if known:
-            # Its lease had lapsed unnoticed and it came back to us: the new receipt counts.
-            return known[0].replace_receipt(known[1], delivery.receipt)
+            return self._adopt(*known, delivery)
         for lane in sorted(lanes, key=self._load):
             number = lane.put(delivery)
             if number is not None:
@@ -120,6 +119,16 @@ class Dealer:
                 self.board.lane_bells[lane.index].ring()
                 return True
         return False
+
+    @staticmethod
+    def _adopt(lane: Lane, number: int, delivery: Delivery) -> bool:
+        """Take the new receipt of a package that is here already: its lease had lapsed unnoticed.
+
+        Not where its outcome is on the way: then it may have come back because of that outcome,
+        and waits until the old record is settled.
+        """
+        has_ended = number <= lane.started and (number <= lane.done or not lane.is_alive)
+        return not has_ended and lane.replace_receipt(number, delivery.receipt)
 
     def _load(self, lane: Lane) -> tuple[bool, int]:
         return self._suspects.get(lane.index, 0) > lane.done, lane.written - lane.done
