@@ -18,7 +18,7 @@ from typing import Any
 from django_q.brokers import Broker, get_broker
 from django_q.cluster import clock
 from django_q.cluster.board import Board, is_running
-from django_q.cluster.crew import SIGNALS, Crew, leave_nothing_open, set_title
+from django_q.cluster.crew import SIGNALS, Crew, get_mp_context, leave_nothing_open, set_title
 from django_q.cluster.roles import run_sentinel
 from django_q.cluster.states import status_of
 from django_q.conf import Conf, get_settings
@@ -118,7 +118,7 @@ class Cluster:
             cluster_id=str(self.cluster_id),
             main_pid=os.getpid(),
         )
-        context: Any = multiprocessing.get_context()
+        context = get_mp_context()
         theirs, ours = context.Pipe(duplex=False)
         self.sentinel = context.Process(
             target=run_sentinel,

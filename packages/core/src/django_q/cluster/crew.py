@@ -6,6 +6,7 @@ import ctypes
 import ctypes.util
 import gc
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -109,6 +110,15 @@ def guarded(step: Callable[[], Any], complaint: str) -> None:
         step()
     except Exception:
         logger.exception(complaint)
+
+
+def get_mp_context() -> Any:
+    """How the cluster's processes are started: forked wherever that is possible.
+
+    Not as the platform's default has it: with Python 3.14 that is no longer fork on Linux.
+    """
+    can_fork = "fork" in multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context("fork" if can_fork else None)
 
 
 def affinity(worker: int, workers: int, processors: Sequence[int], size: int) -> list[int]:

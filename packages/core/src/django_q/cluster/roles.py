@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 
+from django_q.cluster import processors
 from django_q.cluster.crew import Crew
 
 logger = logging.getLogger("django-q")
 
 
-def run_worker(name: str, index: int, crew: Crew, processors: list[int]) -> None:
+def run_worker(name: str, index: int, crew: Crew, chosen: list[int]) -> None:
     """The life of a worker."""
     from django_q.cluster.worker import Worker
 
     _forget_the_sentinel()
-    if processors:
-        _pin(name, processors)
+    if chosen:
+        _pin(name, chosen)
     Worker(name, crew, crew.board.lanes[index]).run()
 
 
@@ -52,9 +52,9 @@ def _forget_the_sentinel() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
-def _pin(name: str, processors: list[int]) -> None:
+def _pin(name: str, chosen: list[int]) -> None:
     try:
-        os.sched_setaffinity(0, processors)
-        logger.info("%s will use cpu %s", name, processors)
-    except (AttributeError, OSError) as error:
-        logger.warning("cpu_affinity has no effect on %s: %s", sys.platform, error)
+        processors.pin(os.getpid(), chosen)
+        logger.info("%s will use cpu %s", name, chosen)
+    except OSError as error:
+        logger.warning("cpu_affinity has no effect on %s: %s", name, error)

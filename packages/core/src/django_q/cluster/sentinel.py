@@ -6,7 +6,6 @@ One thread, no connection, no user code, so that nothing can keep it from lookin
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
 import time
@@ -17,12 +16,13 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 from uuid import uuid4
 
-from django_q.cluster import clock
+from django_q.cluster import clock, processors
 from django_q.cluster.crew import (
     SIGNALS,
     Crew,
     affinity,
     freeze_memory,
+    get_mp_context,
     leave_nothing_open,
     set_title,
 )
@@ -49,9 +49,11 @@ class Sentinel:
         self.settings = crew.settings
         self.board = crew.board
         self.lifeline = lifeline
-        self.context = multiprocessing.get_context()
+        self.context = get_mp_context()
         self.helpers: dict[str, BaseProcess] = {}
         self.workers: dict[int, BaseProcess] = {}
+        self.available: list[int] = []
+        self.places: dict[int, int] = {}
         self.deaths: deque[float] = deque(maxlen=DEATHS_IN_A_ROW)
         self.pause = 0.0
         self.not_before = 0.0
@@ -77,6 +79,8 @@ class Sentinel:
         freeze_memory()
         self.board.sentinel = os.getpid()
         logger.info("%s guarding cluster at %s", self.name, os.getpid())
+        if self.settings.cpu_affinity and processors.warn_unless_possible():
+            self.available = processors.available()
         for _ in range(self.settings.workers):
             self.start_worker()
         for role in ("monitor", "pusher", "scheduler"):
@@ -109,20 +113,21 @@ class Sentinel:
         return True
 
     def fork(self, target: Callable[..., None], name: str, *args: Any) -> BaseProcess:
-        process = self.context.Process(target=target, name=name, args=(name, *args))  # type: ignore[attr-defined]
+        process: BaseProcess = self.context.Process(target=target, name=name, args=(name, *args))
         process.daemon = self.settings.daemonize_workers and target.__name__ == "run_worker"
         process.start()
         return process
 
     def processors(self, index: int) -> list[int]:
         """The processors of the worker on this lane; none where affinity is not asked for."""
-        if not self.settings.cpu_affinity:
+        if not 0 < self.settings.cpu_affinity < len(self.available):
             return []
-        available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        if not 0 < self.settings.cpu_affinity < len(available):
-            return []
-        position = len(self.workers) % max(self.settings.workers, 1)
-        return affinity(position, self.settings.workers, available, self.settings.cpu_affinity)
+        # The place of a worker that ended is taken by its successor.
+        taken = self.places.values()
+        place = next(place for place in range(len(taken) + 1) if place not in taken)
+        self.places[index] = place
+        workers, size = self.settings.workers, self.settings.cpu_affinity
+        return affinity(place, workers, self.available, size)
 
     # Guarding
 
@@ -131,6 +136,7 @@ class Sentinel:
         for index, process in list(self.workers.items()):
             if process.exitcode is not None:
                 del self.workers[index]
+                self.places.pop(index, None)
                 self.bury_worker(self.board.lanes[index], process)
         for role, process in list(self.helpers.items()):
             if process.exitcode is not None:
