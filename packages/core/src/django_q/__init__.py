@@ -3,8 +3,9 @@
 Importing this package has no side effect and needs no settings.
 """
 
-from django_q.__about__ import __version__
+from django_q.__about__ import __version__ as __version__
 
 VERSION = tuple(int(part) for part in __version__.split(".")[:3] if part.isdigit())
 
-__all__ = ["VERSION", "__version__"]
+# As ever the names of modules: `from django_q import *` imports them, `import django_q` does not.
+__all__ = ["cluster", "conf", "models", "tasks"]
