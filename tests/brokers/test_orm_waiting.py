@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ from django_q import databases
 from django_q_broker_orm import wake
 from django_q_broker_orm.broker import ORM
 from django_q_broker_orm.inotify import Inotify
+from django_q_broker_orm.table import Due
 from tests.brokers.orm_database import (
     WAL,
     Background,
     database,
     insert_like_django_q2,
+    rolled_back,
     stranger,
 )
 
@@ -105,7 +107,7 @@ def blocked(alias: str) -> Iterator[BlockedClaim]:
 
 @pytest.fixture
 def without_inotify(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(folder: str, prefix: str) -> Inotify:
+    def refuse(folder: str, names: Iterable[str]) -> Inotify:
         raise OSError("no inotify")
 
     monkeypatch.setattr(wake, "Inotify", refuse)
@@ -186,6 +188,106 @@ class TestTime:
         broker.close()
 
 
+class CountedBroker(ORM):
+    """Counts how often its claims ask the table what is due, and never waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+        self._ask = self._table.due
+        self._table.due = self._count  # type: ignore[method-assign]
+        self._waiter.wait = lambda seconds: wake.Woken.RUNG  # type: ignore[method-assign]
+
+    def _count(self, now: datetime) -> Due:
+        self.looks += 1
+        return self._ask(now)
+
+
+@pytest.fixture
+def idle(alias: str) -> Iterator[CountedBroker]:
+    """A broker that has looked once, and found nothing."""
+    broker = CountedBroker()
+    assert broker.claim(1, 60) == []
+    assert broker.looks == 1
+    yield broker
+    broker.close()
+
+
+class TestAnIdleQueue:
+    def test_is_not_asked_again_while_nobody_writes(self, idle: CountedBroker) -> None:
+        for _ in range(5):
+            idle.claim(1, 60)
+
+        assert idle.looks == 1
+
+    def test_is_asked_again_after_another_s_commit(self, idle: CountedBroker) -> None:
+        with stranger() as other:
+            insert_like_django_q2(other)
+
+        assert len(idle.claim(1, 60)) == 1
+
+    def test_is_asked_again_after_a_write_of_its_own(self, idle: CountedBroker) -> None:
+        idle.enqueue("package")
+
+        assert len(idle.claim(1, 60)) == 1
+
+    def test_is_asked_again_over_another_connection(self, idle: CountedBroker) -> None:
+        connections[idle.alias].close()
+
+        idle.claim(1, 60)
+
+        assert idle.looks == 2
+
+    def test_is_asked_again_when_the_next_lock_has_come_due(
+        self, idle: CountedBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        later = timezone.now() + timedelta(hours=1)
+        idle.enqueue("delayed", available_at=later)
+        assert [idle.claim(1, 60), idle.claim(1, 60)] == [[], []]
+        looks = idle.looks
+
+        monkeypatch.setattr(idle._clock, "now", lambda: later)
+
+        assert len(idle.claim(1, 60)) == 1
+        assert looks == 2
+
+    def test_is_asked_now_and_then_whatever_the_database_says(
+        self, alias: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("django_q_broker_orm.broker.LONGEST_LULL_SECONDS", 0)
+        broker = CountedBroker()
+
+        broker.claim(1, 60)
+        broker.claim(1, 60)
+
+        assert broker.looks == 2
+        broker.close()
+
+    def test_is_asked_inside_a_transaction(self, idle: CountedBroker) -> None:
+        with rolled_back():
+            idle.claim(1, 60)
+
+        assert idle.looks == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+def test_other_files_in_the_database_s_folder_are_not_looked_into(
+    alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiter = wake.SQLiteWaiter(alias)
+    waiter.before_looking()
+    waiter._stirred_at = float("-inf")
+    reads = []
+    read = waiter._read_version
+    monkeypatch.setattr(waiter, "_read_version", lambda: reads.append(1) or read())
+
+    (tmp_path / "site.log").write_text("x")
+    waiter.wait(0.02)
+
+    assert len(reads) == 2  # one before the wait, one after it
+    waiter.close()
+
+
 class TestTheWriteAheadLog:
     @pytest.mark.parametrize("alias", [WAL], indirect=True)
     def test_it_is_emptied_when_work_ceases(self, alias: str) -> None:
@@ -206,13 +308,13 @@ class TestTheWriteAheadLog:
 class TestInotify:
     def test_a_folder_that_is_not_there_is_an_oserror(self, tmp_path: Path) -> None:
         with pytest.raises(OSError, match="No such file"):
-            Inotify(str(tmp_path / "missing"), "x")
+            Inotify(str(tmp_path / "missing"), ["x"])
 
     @pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
-    def test_only_files_with_the_prefix_are_heard(self, tmp_path: Path) -> None:
-        listener = Inotify(str(tmp_path), "queue.db")
+    def test_only_the_named_files_are_heard(self, tmp_path: Path) -> None:
+        listener = Inotify(str(tmp_path), ["queue.db", "queue.db-wal"])
 
-        (tmp_path / "other").write_text("x")
+        (tmp_path / "queue.db.log").write_text("x")
         other = listener.drain()
         (tmp_path / "queue.db-wal").write_text("x")
         ours = listener.drain()

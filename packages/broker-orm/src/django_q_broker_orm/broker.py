@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import Error, connections, router
 from django.db.models import QuerySet
@@ -17,15 +17,30 @@ from django_q.conf import get_settings
 from django_q.models import OrmQ
 from django_q_broker_orm.clock import Clock
 from django_q_broker_orm.receipts import Claimed, new_claim, read, receipt_of, row_of
-from django_q_broker_orm.table import Change, Until, Wanted, stored
+from django_q_broker_orm.table import Change, Due, Until, Wanted, stored
 from django_q_broker_orm.tables import table_for
 from django_q_broker_orm.wake import Woken, waiter_for
 
 LONGEST_WAIT_SECONDS = 1.0
+LONGEST_LULL_SECONDS = 5.0
 IDLE_SECONDS = 60.0
 SETTLED_AT_ONCE = 500
 
 _LAST_USE = "_django_q_last_use"
+
+
+class Lull(NamedTuple):
+    """A look that found nothing to claim, and holds while nobody writes and no time has come."""
+
+    mark: Hashable
+    due: Due
+    until: float
+
+    def lasts(self, mark: Hashable | None, now: datetime) -> bool:
+        """Is it known without another look that there is nothing to claim?"""
+        if mark != self.mark or time.monotonic() >= self.until:
+            return False
+        return self.due.next_at is None or now < self.due.next_at
 
 
 class ORM(Broker):
@@ -63,6 +78,7 @@ class ORM(Broker):
         self._waiter = waiter_for(self.alias, get_settings().poll)
         self._is_back_from_outage = False
         self._lapsed_from = float("-inf")
+        self._lull: Lull | None = None
 
     @staticmethod
     def _alias_of(rows: QuerySet[OrmQ]) -> str:
@@ -135,9 +151,9 @@ class ORM(Broker):
         deadline = time.monotonic() + LONGEST_WAIT_SECONDS
         self._waiter.waker = self.waker
         while True:
-            self._waiter.before_looking()
+            mark = self._waiter.before_looking()
             now = self._clock.now()
-            due = self._table.due(now)
+            due = self._due(mark, now)
             if due.untimed:
                 self._table.give_times()
                 continue
@@ -147,6 +163,16 @@ class ORM(Broker):
                 return claimed
             if self._is_over(deadline, now, due.next_at):
                 return []
+
+    def _due(self, mark: Hashable | None, now: datetime) -> Due:
+        """What there is to claim; an idle queue is not asked anew each second."""
+        if self._lull is not None and self._lull.lasts(mark, now):
+            return self._lull.due
+        due = self._table.due(now)
+        finds_nothing = mark is not None and not due.priorities and not due.untimed
+        until = time.monotonic() + LONGEST_LULL_SECONDS
+        self._lull = Lull(mark, due, until) if finds_nothing else None
+        return due
 
     def _take(self, levels: list[Wanted], until: Until) -> list[Delivery]:
         claimed: list[Delivery] = []
@@ -260,6 +286,7 @@ class ORM(Broker):
         return self._info
 
     def close(self) -> None:
+        self._lull = None
         self._waiter.close()
         databases.close(self.alias)
 

@@ -6,6 +6,7 @@ import ctypes
 import os
 import struct
 import sys
+from collections.abc import Iterable
 
 IN_MODIFY, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x2, 0x80, 0x100, 0x200
 IN_OPEN, IN_Q_OVERFLOW, IN_ONLYDIR = 0x20, 0x4000, 0x01000000
@@ -16,11 +17,11 @@ BUFFER_BYTES = 64 * 1024
 
 
 class Inotify:
-    """Events of those files in one folder whose names begin with a prefix."""
+    """Events of the files in one folder that have these names."""
 
-    def __init__(self, folder: str, prefix: str) -> None:
+    def __init__(self, folder: str, names: Iterable[str]) -> None:
         """Raises OSError where inotify is not to be had, or says nothing."""
-        self._prefix = os.fsencode(prefix)
+        self._names = {os.fsencode(name) for name in names}
         if not sys.platform.startswith("linux"):
             raise OSError("Only Linux has inotify.")
         libc = ctypes.CDLL(None, use_errno=True)
@@ -68,8 +69,8 @@ class Inotify:
         at = 0
         while at < len(events):
             _, mask, _, length = HEADER.unpack_from(events, at)
-            name = events[at + HEADER.size : at + HEADER.size + length]
-            if mask & IN_Q_OVERFLOW or name.startswith(self._prefix):
+            name = events[at + HEADER.size : at + HEADER.size + length].rstrip(b"\0")
+            if mask & IN_Q_OVERFLOW or name in self._names:
                 return True
             at += HEADER.size + length
         return False

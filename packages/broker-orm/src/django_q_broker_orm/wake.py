@@ -9,6 +9,7 @@ import os
 import select
 import sqlite3
 import time
+from collections.abc import Hashable
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +26,9 @@ BUSY_SECONDS = 1.0
 POLL_SECONDS = 0.001  # poll() counts in milliseconds
 LOOK_APART_SECONDS = 0.002
 DEAF_AFTER = 3
+
+# The database, its write-ahead log and its rollback journal; others are only near by.
+FILES = ("", "-wal", "-journal")
 
 # An event precedes its commit by what the commit's fsync takes: look again, ever less often.
 LOOKS_AFTER_EVENT = ((0.001, 0.0002), (0.005, 0.001), (0.05, 0.005), (0.3, 0.025))
@@ -47,8 +51,12 @@ class Waiter:
         self._poll = poll
         self._pause = SOONEST_SECONDS
 
-    def before_looking(self) -> None:
-        """Called before the table is read: what comes from now on must end the next wait."""
+    def before_looking(self) -> Hashable | None:
+        """Called before the table is read: what comes from now on must end the next wait.
+
+        Returns a mark that stays the same while nobody writes, or None where nobody can tell.
+        """
+        return None
 
     def found_work(self) -> None:
         """Called when there was something: more may follow soon."""
@@ -94,12 +102,13 @@ class SQLiteWaiter(Waiter):
         self._unheard = 0
         self._is_tidy = True
 
-    def before_looking(self) -> None:
+    def before_looking(self) -> Hashable | None:
         insist(connections[self._alias].ensure_connection)
         self._listen()
         self._heard()
         self._version = self._read_version()
         self._looked_at = time.monotonic()
+        return self._mark()
 
     def found_work(self) -> None:
         self._worked_at = time.monotonic()
@@ -122,6 +131,14 @@ class SQLiteWaiter(Waiter):
             self._inotify.close()
             self._inotify = None
 
+    def _mark(self) -> Hashable | None:
+        """The version, which means something to this connection only, and what it wrote itself."""
+        connection: Any = connections[self._alias]
+        if connection.in_atomic_block or self._version is None:
+            return None
+        raw: sqlite3.Connection = connection.connection
+        return raw, self._version, raw.total_changes
+
     def _tidy_up(self) -> None:
         """Empty the write-ahead log once work has ceased: while others read and write without a
         pause it only grows. Without WAL this does nothing."""
@@ -138,9 +155,20 @@ class SQLiteWaiter(Waiter):
         if self._inotify is None:
             busy = time.monotonic() - self._worked_at < BUSY_SECONDS
             return self._sleep(min(left, SOONEST_SECONDS if busy else REST_SECONDS))
-        rung = self._sleep(min(left, self._until_next_look()), self._inotify.fd)
-        self._heard()
-        return rung
+        return self._listen_for(min(left, self._until_next_look()), self._inotify)
+
+    def _listen_for(self, seconds: float, inotify: Inotify) -> bool:
+        """Sleep until our files are written or the time is up: was it the waker?"""
+        deadline = time.monotonic() + seconds
+        while not self._sleep(seconds, inotify.fd):
+            seconds = deadline - time.monotonic()
+            if self._heard() or seconds <= 0:
+                return False
+            # Something else in the folder is written, a log maybe: do not follow each line of it.
+            if self._sleep(min(seconds, LOOK_APART_SECONDS)):
+                return True
+            seconds = max(0.0, deadline - time.monotonic())
+        return True
 
     def _until_next_look(self) -> float:
         since = time.monotonic() - self._stirred_at
@@ -199,7 +227,7 @@ class SQLiteWaiter(Waiter):
             if not path:
                 raise OSError("A database in memory has no file.")
             folder, name = os.path.split(os.path.realpath(path))
-            self._inotify = Inotify(folder, name)
+            self._inotify = Inotify(folder, [name + suffix for suffix in FILES])
         except OSError as error:
             logger.debug("Polling database %r for work: %s", self._alias, error)
             self._is_deaf = True
