@@ -47,6 +47,7 @@ class Dealer:
         # Work of a broker that cannot renew leases, or has none, must not wait behind other work.
         self.looks_ahead = broker.supports_receipts and broker.supports_lease_renewal
         self.held: dict[str, tuple[Lane, int]] = {}
+        self._keys: dict[tuple[int, int], str] = {}
         self._suspects: dict[int, int] = {}
         self._paces = {lane.index: Pace(lane) for lane in board.lanes}
 
@@ -62,7 +63,11 @@ class Dealer:
         if elsewhere and not elsewhere[0].is_alive:
             # The earlier pusher died between giving the package to this lane and saying so.
             elsewhere[0].set_state(elsewhere[1], State.MOVED)
+        self._hold(key, lane, number)
+
+    def _hold(self, key: str, lane: Lane, number: int) -> None:
         self.held[key] = (lane, number)
+        self._keys[lane.index, number] = key
 
     @staticmethod
     def unsettled(lane: Lane) -> Iterator[int]:
@@ -104,7 +109,8 @@ class Dealer:
     def deal(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
         """Put packages into lanes; what found no lane is returned."""
         with self.lock:
-            return [d for d in deliveries if not self._place(d, self.board.live_lanes)]
+            lanes = self.board.live_lanes
+            return [delivery for delivery in deliveries if not self._place(delivery, lanes)]
 
     def _place(self, delivery: Delivery, lanes: list[Lane]) -> bool:
         known = self.held.get(delivery.key)
@@ -113,7 +119,7 @@ class Dealer:
         for lane in sorted(lanes, key=self._load):
             number = lane.put(delivery)
             if number is not None:
-                self.held[delivery.key] = (lane, number)
+                self._hold(delivery.key, lane, number)
                 if delivery.lapses or delivery.attempts:
                     self._suspects[lane.index] = number
                 self.board.lane_bells[lane.index].ring()
@@ -175,6 +181,7 @@ class Dealer:
                 known = self.held.pop(delivery.key, None)
                 if self._place(delivery, others):
                     lane.set_state(number, State.MOVED)
+                    self._keys.pop((lane.index, number), None)
                 elif known:
                     self.held[delivery.key] = known
                     return
@@ -184,9 +191,9 @@ class Dealer:
 
     def forget(self, lane: Lane, number: int, state: State) -> None:
         """Say that a claim is no longer ours."""
-        key = lane.key(number)
         with self.lock:
-            if self.held.get(key) == (lane, number):
+            key = self._keys.pop((lane.index, number), None)
+            if key is not None and self.held.get(key) == (lane, number):
                 del self.held[key]
             lane.set_state(number, state)
 
