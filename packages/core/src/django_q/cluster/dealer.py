@@ -27,8 +27,9 @@ AHEAD_SECONDS = 0.020
 AHEAD_MOST = 100
 """How many packages a lane is given ahead at most."""
 
-LOW_WATER = 8
-"""A lane with this many packages left is given more; until then claims gather to be worth it."""
+LOW_WATER = AHEAD_MOST // 2
+"""A lane with this many packages left is given more: until then a claim is not worth its cost,
+and what is left lasts while it is made."""
 
 STUCK_SECONDS = 0.050
 """A package that runs longer than this has those behind it taken back, if others are idle."""
