@@ -293,6 +293,13 @@ def test_a_recorded_success_is_known():
     assert not records.recorded_success(f"{3:032x}")
 
 
+def test_a_recorded_task_is_read_again_for_its_hook():
+    write(outcome(1))
+
+    assert records.stored_task(f"{1:032x}").name == "task-1"
+    assert records.stored_task(f"{2:032x}") is None
+
+
 def test_an_item_that_waits_for_its_group_is_a_recorded_success():
     write(item(1, of=2))
 

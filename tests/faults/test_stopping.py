@@ -132,7 +132,7 @@ def test_a_stop_waits_for_the_hooks_of_finished_tasks(project: Project) -> None:
         "async_task('math.fabs', 1, hook='tests.jobs.slow_hook')"
     )
     cluster = project.start_cluster()
-    project.wait_until(lambda: project.ledger(), what="the hook's start")
+    project.wait_until(project.ledger, what="the hook's start")
 
     cluster.terminate()
     assert cluster.wait(10) == 0, cluster.log

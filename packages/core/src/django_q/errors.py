@@ -41,7 +41,7 @@ class BadPackage(DjangoQError):
     """A package on the broker whose signature, compression or pickle cannot be read."""
 
 
-class TimeoutException(SystemExit):  # noqa: N818 - the 1.x name
+class TimeoutException(SystemExit):  # the 1.x name
     """Raised inside a task that has used up its `timeout`.
 
     A SystemExit, as ever, so that a task's `except Exception` does not swallow it.

@@ -130,4 +130,4 @@ def affinity(worker: int, workers: int, processors: Sequence[int], size: int) ->
 try:
     import setproctitle
 except ImportError:
-    setproctitle = None
+    setproctitle = None  # type: ignore[assignment]  # what optional imports are to mypy

@@ -11,6 +11,7 @@ import pickle
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from django.db import close_old_connections, connections
 
@@ -54,18 +55,19 @@ class HookRunner:
         while (job := self._jobs.get()) is not None:
             lane, number, report = job
             close_old_connections()
+            assert report.outcome is not None, report.verdict
             if lane is not None and lane.count_hook(number) > HOOK_DEATHS:
                 logger.error("The hook of %s ended the monitor, again", report.outcome.row.name)
             else:
-                guarded(lambda report=report: self._follow_up(report), "A hook could not be run")
+                step = partial(self._follow_up, report.verdict, report.outcome)
+                guarded(step, "A hook could not be run")
             if lane is not None:
                 self._decide(lane, number, Action.ACKNOWLEDGE)
         connections.close_all()
 
-    def _follow_up(self, report: Report) -> None:
-        outcome: records.Outcome = report.outcome
+    def _follow_up(self, verdict: Verdict, outcome: records.Outcome) -> None:
         if outcome.hook:
-            if report.verdict == Verdict.KNOWN:
+            if verdict == Verdict.KNOWN:
                 task = records.stored_task(outcome.row.id)
             else:
                 task = records.load_task(outcome)

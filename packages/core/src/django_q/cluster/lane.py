@@ -286,12 +286,13 @@ class Lane:
 def _pack(report: Report) -> bytes:
     """A report as bytes: plain tuples and naive times, whose pickling costs a fifth."""
     verdict, action, delay, outcome, error = report
+    packed: tuple[Any, ...] | None = None
     if outcome is not None:
         row = outcome.row
         aware = row.stopped.tzinfo is not None
         plain = row._replace(started=_naive(row.started), stopped=_naive(row.stopped))
-        outcome = (aware, tuple(plain), *outcome[1:])
-    return pickle.dumps((verdict.value, action.value, delay, outcome, error), 5)
+        packed = (aware, tuple(plain), *outcome[1:])
+    return pickle.dumps((verdict.value, action.value, delay, packed, error), 5)
 
 
 def _unpack(body: bytes) -> Report:

@@ -13,12 +13,13 @@ import signal
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, router
 
 from django_q import databases, records
-from django_q.brokers.base import Broker
+from django_q.brokers.base import Broker, Package
 from django_q.cluster.crew import Crew, guarded, join_crew
 from django_q.cluster.hooks import HookRunner
 from django_q.cluster.lane import Action, Lane, Reason, Report, Verdict
@@ -57,7 +58,9 @@ class Entry:
 
     @property
     def outcome(self) -> records.Outcome:
-        outcome: records.Outcome = self.report.outcome
+        """What is to be recorded: of FINISHED and KNOWN, which alone have it."""
+        outcome = self.report.outcome
+        assert outcome is not None, self.report.verdict
         return outcome
 
     @property
@@ -118,7 +121,7 @@ class Monitor:
 
     def has_work(self) -> bool:
         return self.is_finished() or any(
-            lane.done > lane.committed or not lane.is_alive and lane.committed < lane.written
+            lane.done > lane.committed or (not lane.is_alive and lane.committed < lane.written)
             for lane in self.board.lanes
         )
 
@@ -169,7 +172,8 @@ class Monitor:
         if task is None:
             return Report(Verdict.REJECTED, Action.ACKNOWLEDGE, 0)
         what = execution.description(task)
-        if lane.reason != Reason.NONE and lane.accused != lane.started or lane.reason == Reason.STOP:
+        is_bystander = lane.reason != Reason.NONE and lane.accused != lane.started
+        if is_bystander or lane.reason == Reason.STOP:
             logger.warning("Interrupted %s: it is presented again", what)
             return Report(Verdict.DROPPED, Action.RELEASE, 0)
         cause = how_it_ended(lane)
@@ -265,7 +269,7 @@ class Monitor:
         """Acknowledge, release and enqueue what follows, in the transaction of the results."""
         acknowledged: list[Any] = []
         released: dict[tuple[float, bool], list[Any]] = defaultdict(list)
-        links: dict[str, list[str]] = defaultdict(list)
+        links: dict[str, list[Package]] = defaultdict(list)
         for entry in batch:
             action, delay = entry.report.action, entry.report.delay
             if action == Action.ACKNOWLEDGE and not self.is_held(entry):
@@ -292,10 +296,10 @@ class Monitor:
             return
         for entry in written:
             if entry.report.outcome is not None and entry.counts and entry.outcome.link:
-                link = entry.outcome.link
-                self.broker_patience.call(
-                    lambda link=link: self.broker_of(link.list_key).enqueue(link.package), None
-                )
+                self.broker_patience.call(partial(self.enqueue_link, entry.outcome.link), None)
+
+    def enqueue_link(self, link: records.Link) -> None:
+        self.broker_of(link.list_key).enqueue(link.package)
 
     # Deciding
 
@@ -344,7 +348,8 @@ class Monitor:
         }
         if not groups:
             return
-        for outcome in self.patience.call(lambda: records.collate(groups, self.using), []):
+        none: list[records.Outcome] = []
+        for outcome in self.patience.call(lambda: records.collate(groups, self.using), none):
             if outcome.cache:
                 self.keep_in_cache(outcome.cache)
             if outcome.signal:

@@ -15,7 +15,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 
 
 class Patience:
-    """Calls something until it works; one log line when it stops working and one when it is back."""
+    """Calls something until it works; says once when that stops, and once when it is back."""
 
     def __init__(
         self, what: str, *, wait: Callable[[float], None], give_up: Callable[[], bool]
@@ -35,7 +35,7 @@ class Patience:
         while True:
             try:
                 result = work()
-            except Exception as error:  # noqa: BLE001 - every client library has its own
+            except Exception as error:  # every client library has its own
                 self.lost(error)
                 if self._give_up():
                     return otherwise

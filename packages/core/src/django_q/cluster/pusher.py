@@ -69,7 +69,8 @@ class Pusher:
         lease = self.crew.settings.retry
         # Not asleep as far as workers can see: only a shout, at a stop, ends the claim early.
         self.bell.silence()
-        deliveries = self.patience.call(lambda: self.broker.claim(room, lease), [])
+        none: list[Delivery] = []
+        deliveries = self.patience.call(lambda: self.broker.claim(room, lease), none)
         self.note_emptiness(deliveries)
         return deliveries
 

@@ -273,7 +273,8 @@ class Sentinel:
         left = clock.seconds_until(self.stop_deadline)
         nap = left if self.ended_tasks else left - END_SECONDS
         with self.board.sentinel_bell.attended():
-            wait([self.board.sentinel_bell, self.children_bell], max(0.0, min(nap, 0.5)) + 0.001)
+            bells = [self.board.sentinel_bell.fileno(), self.children_bell]
+            wait(bells, max(0.0, min(nap, 0.5)) + 0.001)
         _drain(self.children_bell)
 
 

@@ -49,9 +49,7 @@ class Worker:
         self.born = clock.now()
         self.count = 0
         self.leaving = False
-        self.patience = Patience(
-            "the results", wait=self.bell.wait, give_up=lambda: False
-        )
+        self.patience = Patience("the results", wait=self.bell.wait, give_up=lambda: False)
 
     def run(self) -> None:
         self.boot()
@@ -143,10 +141,13 @@ class Worker:
         if problem:
             return self.refused(task, TaskRefused(problem), attempt, first)
         if (delivery.lapses or task.pop("check", False)) and self.is_recorded(task):
-            return Report(Verdict.KNOWN, Action.ACKNOWLEDGE, 0, execution.known(task, self.settings))
+            outcome = execution.known(task, self.settings)
+            return Report(Verdict.KNOWN, Action.ACKNOWLEDGE, 0, outcome)
         return self.perform(task, delivery, attempt, first)
 
-    def perform(self, task: dict[str, Any], delivery: Delivery, attempt: int, first: bool) -> Report:
+    def perform(
+        self, task: dict[str, Any], delivery: Delivery, attempt: int, first: bool
+    ) -> Report:
         task["cluster"] = self.settings.cluster_name
         ack_failure = bool(task.get("ack_failure"))
         what = execution.description(task)
@@ -169,17 +170,14 @@ class Worker:
             self.leaving = True
         return self.reported(result, ack_failure, attempt)
 
-    def reported(
-        self, result: execution.Performance, ack_failure: bool, attempt: int
-    ) -> Report:
-        if result.error is None:
-            return Report(Verdict.FINISHED, Action.ACKNOWLEDGE, 0, result.outcome)
-        if not self.crew.broker_class.counts_attempts and self.settings.max_attempts:
+    def reported(self, result: execution.Performance, ack_failure: bool, attempt: int) -> Report:
+        if not self.crew.broker_class.counts_attempts:
             row = result.outcome.row
-            before = self.patience.call(lambda: records.attempt_count(row.id), 0)
-            attempt = before + 1
+            attempt = 1 + self.patience.call(lambda: records.attempt_count(row.id), 0)
             row = row._replace(attempt_count=attempt)
             result = result._replace(outcome=result.outcome._replace(row=row))
+        if result.error is None:
+            return Report(Verdict.FINISHED, Action.ACKNOWLEDGE, 0, result.outcome)
         action, delay = after_failure(
             attempt=attempt,
             ack_failure=ack_failure,
@@ -188,9 +186,7 @@ class Worker:
         )
         return Report(Verdict.FINISHED, action, delay, result.outcome, str(result.error))
 
-    def refused(
-        self, task: dict[str, Any], error: Exception, attempt: int, first: bool
-    ) -> Report:
+    def refused(self, task: dict[str, Any], error: Exception, attempt: int, first: bool) -> Report:
         """The report of a task that cannot be run, now or ever."""
         result = execution.refuse(task, self.settings, error, attempt=attempt, first=first)
         return Report(Verdict.FINISHED, Action.ACKNOWLEDGE, 0, result.outcome, str(error))

@@ -17,6 +17,7 @@ from django_q.records.reading import (
     attempt_count,
     database,
     recorded_success,
+    stored_task,
     worker_deaths,
 )
 from django_q.records.rows import (
@@ -57,6 +58,7 @@ __all__ = [
     "recorded_success",
     "refusal",
     "row_of",
+    "stored_task",
     "worker_deaths",
     "write",
 ]

@@ -30,6 +30,11 @@ def recorded_success(task_id: str, using: str | None = None) -> bool:
     )
 
 
+def stored_task(task_id: str, using: str | None = None) -> Task | None:
+    """The Task as it is recorded; None where nothing is, or no longer."""
+    return _tasks(using).filter(pk=task_id).first()
+
+
 def attempt_count(task_id: str, using: str | None = None) -> int:
     """How many attempts at this task are recorded."""
     return _tasks(using).filter(pk=task_id).values_list("attempt_count", flat=True).first() or 0

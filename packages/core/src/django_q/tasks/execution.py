@@ -87,12 +87,12 @@ def known(task: TaskDict, settings: Settings) -> records.Outcome:
 
 def locate(func: Any) -> Callable[..., Any]:
     """The function that a task names. Raises ValueError where there is none."""
-    if callable(func):
-        return func
-    # A function of an imported module, which almost all are, costs a look into two dicts:
-    # pydoc asks the import system anew each time, 30 µs. Nothing is kept, so patches count.
-    module, _, name = func.rpartition(".")
-    found = getattr(sys.modules.get(module), name, None) or pydoc.locate(func)
+    found: object = func
+    if not callable(found):
+        # A function of an imported module, which almost all are, costs a look into two dicts:
+        # pydoc asks the import system anew each time, 30 µs. Nothing is kept, so patches count.
+        module, _, name = func.rpartition(".")
+        found = getattr(sys.modules.get(module), name, None) or pydoc.locate(func)
     if not callable(found):
         raise ValueError(f"Function {func} is not defined")
     return found
@@ -115,7 +115,7 @@ def _call(
                 raise refusal
             task["result"] = func(*task["args"], **task["kwargs"])
         task["success"] = True
-    except BaseException as raised:  # noqa: BLE001 - even SystemExit ends a task, not its worker
+    except BaseException as raised:  # even SystemExit ends a task, not its worker
         error = raised
         task["result"], task["success"] = _reason(raised), False
         report(task)
@@ -140,7 +140,7 @@ def _encode(
     task.setdefault("stopped", timezone.now())
     try:
         return Performance(_outcome(task, settings, attempt, first, check_links), error)
-    except Exception as unfit:  # noqa: BLE001 - a result is user code: its pickling may do anything
+    except Exception as unfit:  # a result is user code: its pickling may do anything
         failure = unfit
         kind = type(task.get("result")).__name__
         task["result"] = f"The result of type {kind} cannot be stored: {_reason(unfit)}"
