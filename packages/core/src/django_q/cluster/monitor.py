@@ -177,7 +177,7 @@ class Monitor:
             logger.warning("Interrupted %s: it is presented again", what)
             return Report(Verdict.DROPPED, Action.RELEASE, 0)
         cause = how_it_ended(lane)
-        attempt = delivery.attempts + 1
+        attempt = self.attempt(delivery, task["id"])
         result = execution.refuse(
             task, self.crew.settings, WorkerDied(cause), attempt=attempt, first=False
         )
@@ -192,6 +192,12 @@ class Monitor:
             broker=self.crew.broker_class,
         )
         return Report(Verdict.FINISHED, action, delay, outcome, cause)
+
+    def attempt(self, delivery: Delivery, task_id: str) -> int:
+        """The number of the attempt that a dead worker was at."""
+        if self.crew.broker_class.counts_attempts:
+            return delivery.attempts + 1
+        return 1 + self.patience.call(lambda: records.attempt_count(task_id), 0)
 
     def deaths(self, outcome: records.Outcome) -> int:
         """How many workers the task has ended, this one included."""
