@@ -23,8 +23,15 @@ def entries(count: int) -> list[Entry]:
     made = []
     for number in range(count):
         task = {
-            **{"id": f"{number:032x}", "name": "n", "func": "math.fabs", "args": (), "kwargs": {}},
-            **{"started": now, "stopped": now, "success": True, "result": number},
+            "id": f"{number:032x}",
+            "name": "n",
+            "func": "math.fabs",
+            "args": (),
+            "kwargs": {},
+            "started": now,
+            "stopped": now,
+            "success": True,
+            "result": number,
         }
         row = records.row_of(task, attempt_count=1)
         outcome = records.Outcome(row=row, saved=True, first=True)
