@@ -19,7 +19,7 @@ from typing import Any
 from django.db import IntegrityError, router
 
 from django_q import databases, records
-from django_q.brokers.base import Broker, Package
+from django_q.brokers.base import Broker, Delivery, Package
 from django_q.cluster.crew import Crew, guarded, join_crew
 from django_q.cluster.hooks import HookRunner
 from django_q.cluster.lane import Action, Lane, Reason, Report, Verdict
@@ -342,8 +342,9 @@ class Monitor:
         self.board.recorded += len(written)
         self.board.decisions += 1
         self.board.keeper_bell.ring()
-        for index in {entry.lane.index for entry in written}:
-            self.board.lane_bells[index].ring()
+        for lane in self.board.lanes:
+            if lane.blocked:
+                self.board.lane_bells[lane.index].ring()
 
     def collate(self, written: list[Entry]) -> None:
         """Put together the iterables whose last item may be among these results."""
