@@ -139,6 +139,8 @@ class Lane:
     """sentinel: why it ended the worker (Reason)"""
     accused = Word(14)
     """sentinel: the record for which it ended the worker"""
+    blocked = Word(15)
+    """worker: it waits for room in the outbox"""
 
     def __init__(self, index: int, memory: memoryview, folder: Path) -> None:
         self.index = index
@@ -166,7 +168,7 @@ class Lane:
     def open(self) -> None:
         """Make the lane ready for a new worker; before it is forked."""
         self.started = self.done = self.committed
-        self.deadline = self.exitcode = self.reason = self.accused = 0
+        self.deadline = self.exitcode = self.reason = self.accused = self.blocked = 0
         self.generation += 1
 
     def close(self, exitcode: int) -> None:

@@ -215,7 +215,9 @@ class Worker:
         """Put the report into the outbox, and wait for room while the monitor stands."""
         lane = self.lane
         while not self.put(number, report):
+            lane.blocked = 1
             self.bell.wait(0.05)
+        lane.blocked = 0
         self.board.monitor_bell.ring()
         if lane.written - number <= LOW_WATER:
             self.board.pusher_bell.ring()
