@@ -1,0 +1,141 @@
+"""`django_q.cluster.Cluster` and `Stat`, as user code sees them."""
+
+import json
+import signal
+import sys
+from typing import Any
+
+from tests.harness import ClusterProcess, Project
+
+SCRIPT = """\
+import json
+import os
+import sys
+
+import django
+
+django.setup()
+
+from django_q.cluster import Cluster
+from django_q.conf import Conf
+from django_q.tasks import async_task, result
+
+
+def facts(cluster):
+    return {name: bool(getattr(cluster, name))
+            for name in ("is_starting", "is_running", "is_stopping", "has_stopped")}
+
+
+cluster = Cluster()
+told = {"before": facts(cluster), "status_before": str(cluster.stat.status)}
+told["pid_is_ours"] = cluster.start() == cluster.pid == os.getpid()
+told["running"] = facts(cluster)
+told["started"] = cluster.start_event.is_set(), cluster.stop_event.is_set()
+told["sentinel"] = cluster.sentinel.is_alive()
+told["timeout"], told["host"] = cluster.timeout, cluster.host == os.uname().nodename
+told["name"] = cluster.name
+task = async_task("math.copysign", 2, -2)
+told["result"] = result(task, wait=20000)
+stat = cluster.stat
+told["stat"] = {name: getattr(stat, name)
+                for name in ("pid", "sentinel", "pusher", "monitor", "workers", "host")}
+told["stat_id"] = str(stat.cluster_id) == str(cluster.cluster_id)
+told["status"], told["uptime"] = str(stat.status), stat.uptime() > 0
+told["empty"] = stat.empty_queues()
+told["stop"] = cluster.stop()
+told["after"], told["status_after"] = facts(cluster), str(cluster.stat.status)
+told["stop_again"] = cluster.stop()
+print("TOLD " + json.dumps(told))
+"""
+
+STATES = ("is_starting", "is_running", "is_stopping", "has_stopped")
+
+
+def states(true: str | None) -> dict[str, bool]:
+    return {state: state == true for state in STATES}
+
+
+def told_by(project: Project, script: str) -> dict[str, Any]:
+    """Run a script in the project and return what it told."""
+    (project.path / "script.py").write_text(script)
+    done = project.python("script.py")
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("TOLD ")]
+    told: dict[str, Any] = json.loads(line.removeprefix("TOLD "))
+    return told
+
+
+def test_a_cluster_is_started_asked_and_stopped_by_user_code(project: Project) -> None:
+    project.configure({"workers": 2, "timeout": 17})
+
+    told = told_by(project, SCRIPT)
+
+    assert told["before"] == states(None)
+    assert told["pid_is_ours"]
+    assert told["running"] == states("is_running")
+    assert told["started"] == [True, False]
+    assert told["sentinel"]
+    assert (told["timeout"], told["host"]) == (17, True)
+    assert len(told["name"].split("-")) == 4
+    assert told["result"] == -2.0
+    assert (told["stop"], told["stop_again"]) == (True, False)
+    assert told["after"] == states("has_stopped")
+
+
+def test_the_stat_of_a_cluster_tells_its_processes(project: Project) -> None:
+    told = told_by(project, SCRIPT)
+
+    stat = told["stat"]
+    pids = [stat["pid"], stat["sentinel"], stat["pusher"], stat["monitor"], *stat["workers"]]
+    assert len(set(pids)) == 6
+    assert all(pids)
+    assert told["stat_id"]
+    assert (told["status_before"], told["status_after"]) == ("Stopped", "Stopped")
+    assert told["status"] in ("Idle", "Working")
+    assert told["uptime"]
+    assert told["empty"]
+
+
+def test_running_clusters_are_seen_from_elsewhere_without_a_shared_cache(
+    project: Project,
+) -> None:
+    clusters = [project.start_cluster() for _ in range(2)]
+    for cluster in clusters:
+        cluster.wait_for_line("running")
+
+    code = (
+        "from django_q.status import Stat\n"
+        "[[s.pid, str(s.status), s.name, len(s.workers), bool(s.pusher and s.monitor),\n"
+        "  s.uptime() > 0, Stat.get(s.pid, s.cluster_id).pid] for s in Stat.get_all()]"
+    )
+    stats = project.wait_until(
+        lambda: (
+            found if len(found := [s for s in project.run(code) if s[1] == "Idle"]) > 1 else None
+        )
+    )
+
+    assert sorted(stats) == sorted(
+        [c.pid, "Idle", "project", 2, True, True, c.pid] for c in clusters
+    )
+    assert [cluster.stop() for cluster in clusters] == [0, 0]
+    assert {stat[1] for stat in project.run(code)} <= {"Stopped", "Stopping"}
+
+
+def test_a_signal_ends_a_cluster_that_user_code_started(project: Project) -> None:
+    (project.path / "serve.py").write_text(
+        "import django\n"
+        "django.setup()\n"
+        "from django_q.cluster import Cluster\n"
+        "from django_q.conf import configure_logging\n"
+        "configure_logging(1)\n"
+        "cluster = Cluster()\n"
+        "cluster.start()\n"
+        "raise SystemExit(cluster.join())\n"
+    )
+    cluster = ClusterProcess([sys.executable, "serve.py"], project, project.env)
+    project.clusters.append(cluster)
+    cluster.wait_for_line("running")
+
+    cluster.send(signal.SIGTERM)
+
+    assert cluster.wait(10) == 0, cluster.log
+    cluster.wait_for_line("has stopped")
