@@ -1,6 +1,8 @@
 """`manage.py check` says what is wrong with a site, and stops it only where it could not work."""
 
 import sqlite3
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -238,6 +240,16 @@ class TestCache:
         assert "'results', which is not in CACHES" in found("E006")[0].msg
 
 
+def can_write(path: Path) -> bool:
+    """Does another process get the write lock?"""
+    script = (
+        "import sqlite3, sys\n"
+        "sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None).execute('BEGIN IMMEDIATE')"
+    )
+    command = [sys.executable, "-c", script, str(path)]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
 class TestSQLite:
     OPTIONS = {
         "transaction_mode": "IMMEDIATE",
@@ -275,6 +287,22 @@ class TestSQLite:
 
         assert "journal_mode=WAL" not in missing
         assert "synchronous=NORMAL" in missing
+
+    def test_a_look_at_the_file_leaves_this_process_its_locks(self, tmp_path: Path) -> None:
+        ours = sqlite3.connect(tmp_path / "db", isolation_level=None)
+        ours.execute("CREATE TABLE t (a)")
+        ours.execute("BEGIN IMMEDIATE")
+
+        missing = checks.sqlite_advice(self.database(tmp_path / "db"))
+
+        assert "journal_mode=WAL" in missing
+        assert not can_write(tmp_path / "db")
+        ours.close()
+
+    def test_a_file_that_is_no_database_is_advised(self, tmp_path: Path) -> None:
+        (tmp_path / "db").write_text("not a database, however long it may be: " * 30)
+
+        assert "journal_mode=WAL" in checks.sqlite_advice(self.database(tmp_path / "db"))
 
     @pytest.mark.parametrize("name", [":memory:", "file:x?mode=memory&cache=shared", ""])
     def test_a_database_in_memory_is_left_alone(self, name: str) -> None:

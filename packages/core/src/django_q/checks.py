@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,7 +33,6 @@ PREDECESSORS = ("django-q", "django-q2")
 
 _UNSHARED_CACHES = ("LocMemCache", "DummyCache")
 _SQLITE = "django.db.backends.sqlite3"
-_WAL = 2  # the "file format" bytes 18 and 19 of an SQLite file's header
 
 SQLITE_OPTIONS = (
     '"OPTIONS": {"transaction_mode": "IMMEDIATE", '
@@ -296,10 +297,18 @@ def _is_in_memory(database: Mapping[str, Any]) -> bool:
 
 
 def _is_wal_file(name: Any) -> bool:
-    """WAL stays with the file; read from its header, so that a check opens no connection."""
+    """WAL stays with the file.
+
+    Asked of SQLite, over a connection of its own: to open and close the file beside SQLite would
+    drop the locks that this process holds on it.
+    """
     try:
-        with Path(name).open("rb") as file:
-            header = file.read(20)
-    except (OSError, TypeError, ValueError):
+        path = Path(name).absolute()
+        if not path.is_file():
+            return False
+        address = f"{path.as_uri()}?mode=rw"
+        with closing(sqlite3.connect(address, uri=True, timeout=0)) as connection:
+            (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    except (OSError, TypeError, ValueError, sqlite3.Error):
         return False
-    return header.startswith(b"SQLite format 3\0") and header[18:20] == bytes([_WAL, _WAL])
+    return bool(mode == "wal")
