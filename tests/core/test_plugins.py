@@ -302,8 +302,9 @@ def test_what_a_hook_raises_is_logged_with_its_plugin_and_stops_nobody(
     manager.register(plugin_of(post_execute=fails), "clumsy")
 
     with caplog.at_level(logging.ERROR, "django-q"):
-        manager.call("post_execute", task={"id": "1"})
+        raised = manager.call("post_execute", task={"id": "1"})
 
+    assert raised == [error]
     assert heard == [{"id": "1"}]
     assert "The plugin 'clumsy' failed in post_execute" in caplog.text
 

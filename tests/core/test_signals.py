@@ -95,12 +95,19 @@ def test_nobody_listens_until_somebody_does(
 
 def test_the_plugin_hook_of_the_same_name_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[Any] = []
-    monkeypatch.setattr(plugins, "listens", lambda name: name == "post_spawn")
-    monkeypatch.setattr(plugins, "call", lambda name, **arguments: called.append((name, arguments)))
+    failure = ValueError("the plugin failed")
 
-    signals.notify(signals.post_spawn, proc_name="worker 1")
+    def call(name: str, **arguments: Any) -> list[BaseException]:
+        called.append((name, arguments))
+        return [failure]
+
+    monkeypatch.setattr(plugins, "listens", lambda name: name == "post_spawn")
+    monkeypatch.setattr(plugins, "call", call)
+
+    raised = signals.notify(signals.post_spawn, proc_name="worker 1")
 
     assert called == [("post_spawn", {"proc_name": "worker 1"})]
+    assert raised == [failure]
 
 
 def test_an_unknown_signal_is_a_mistake_of_the_caller() -> None:

@@ -8,7 +8,7 @@ from django.core.cache import cache
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_q import signals
+from django_q import plugins, signals
 from django_q.conf import Conf, get_settings
 from django_q.models import Task
 from django_q.tasks import (
@@ -129,6 +129,27 @@ def test_every_signal_is_sent() -> None:
             getattr(signals, name).disconnect(hear)
 
     assert heard == sent
+
+
+class Refusing:
+    """A plugin that lets no task run."""
+
+    @staticmethod
+    @plugins.hookimpl
+    def pre_execute() -> None:
+        raise ValueError("not today")
+
+
+def test_where_a_plugins_pre_execute_raises_the_task_fails() -> None:
+    manager = plugins.get_manager()
+    manager.register(Refusing, "refusing")
+    try:
+        with pytest.raises(ValueError, match="not today"):
+            async_task(add, 1, sync=True)
+    finally:
+        manager.unregister("refusing")
+
+    assert Task.objects.get().result.startswith("not today")
 
 
 def test_the_callers_transaction_goes_on() -> None:

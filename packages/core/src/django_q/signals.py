@@ -47,15 +47,15 @@ def listens(signal: Signal | str) -> bool:
     return bool(signal.receivers) or plugins.listens(name)
 
 
-def notify(signal: Signal | str, **arguments: Any) -> Sequence[Exception]:
+def notify(signal: Signal | str, **arguments: Any) -> Sequence[BaseException]:
     """Send a lifecycle signal and call the plugin hook of the same name.
 
-    Every receiver is called, whatever the others do; what one raises is logged, reported and
-    returned, never raised. What is no Exception passes: a task's deadline holds while its
-    handlers run.
+    Every receiver and plugin is called, whatever the others do; what one raises is logged,
+    reported and returned, never raised. What is no Exception passes: a task's deadline holds
+    while its handlers run.
     """
     name, signal = _named(signal)
-    raised: Sequence[Exception] = ()
+    raised: list[BaseException] = []
     if signal.receivers:
         raised = [
             _told(receiver, name, answer, arguments.get("task"))
@@ -63,7 +63,7 @@ def notify(signal: Signal | str, **arguments: Any) -> Sequence[Exception]:
             if isinstance(answer, Exception)
         ]
     if plugins.listens(name):
-        plugins.call(name, **arguments)
+        raised += plugins.call(name, **arguments)
     return raised
 
 

@@ -6,6 +6,7 @@ Nothing is discovered before it is first needed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django_q.plugins.entries import BrokerEntry, ReporterEntry
@@ -24,9 +25,9 @@ __all__ = [
 ]
 
 
-def call(hook_name: str, **arguments: Any) -> None:
-    """Call a lifecycle hook of every plugin; what one raises is logged and reported."""
-    get_manager().call(hook_name, **arguments)
+def call(hook_name: str, **arguments: Any) -> Sequence[BaseException]:
+    """Call a lifecycle hook of every plugin; what one raises is logged, reported and returned."""
+    return get_manager().call(hook_name, **arguments)
 
 
 def listens(hook_name: str) -> bool:

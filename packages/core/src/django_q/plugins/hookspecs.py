@@ -71,7 +71,10 @@ def pre_enqueue(task: dict[str, Any]) -> None:
 
 @hookspec
 def pre_execute(func: Callable[..., Any], task: dict[str, Any]) -> None:
-    """A task's function is about to be called; called in the worker."""
+    """A task's function is about to be called; called in the worker.
+
+    Where this raises, the function is not called and the task has failed.
+    """
 
 
 @hookspec

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -217,17 +217,20 @@ class Manager:
         """Does any plugin implement this lifecycle hook?"""
         return hook_name in self._listeners
 
-    def call(self, hook_name: str, **arguments: Any) -> None:
-        """Call a lifecycle hook of every plugin; what one raises is logged and reported."""
+    def call(self, hook_name: str, **arguments: Any) -> Sequence[BaseException]:
+        """Call a lifecycle hook of every plugin; what one raises is logged, reported, returned."""
+        raised: list[BaseException] = []
         task = arguments.get("task")  # error reporters look for a local of this name
         for listener in self._listeners.get(hook_name, ()):
             try:
                 listener.function(*(arguments[name] for name in listener.argnames))
             except TimeoutException:
                 raise  # the task's time is up, whoever was using it
-            except (Exception, SystemExit):
+            except (Exception, SystemExit) as error:
                 logger.exception("The plugin %r failed in %s", listener.plugin, hook_name)
                 report_error(task)
+                raised.append(error)
+        return raised
 
 
 _HOOKS = sorted(hookspecs.LIFECYCLE | {"django_q_brokers", "django_q_reporters"})
