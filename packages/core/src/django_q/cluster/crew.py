@@ -108,7 +108,7 @@ def guarded(step: Callable[[], Any], complaint: str) -> None:
     """Run a step that must not end the process."""
     try:
         step()
-    except Exception:
+    except BaseException:  # user code may raise SystemExit too, which would end a thread unheard
         logger.exception(complaint)
 
 

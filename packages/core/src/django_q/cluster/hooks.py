@@ -54,7 +54,7 @@ class HookRunner:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             lane, number, report = job
-            close_old_connections()
+            guarded(close_old_connections, "A lost connection could not be closed")
             assert report.outcome is not None, report.verdict
             if lane is not None and lane.count_hook(number) > HOOK_DEATHS:
                 logger.error("The hook of %s ended the monitor, again", report.outcome.row.name)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from django_q.brokers.base import Delivery
-from django_q.cluster.ring import FIRST_FREE_WORD, RING_BYTES, SPARE, WORD, Ring
+from django_q.cluster.ring import FIRST_FREE_WORD, RING_BYTES, SPARE, WORD, Ring, Torn
 from django_q.records import Outcome, Row
 
 LANE_WORDS = 16
@@ -261,6 +261,13 @@ class Lane:
 
     def read_report(self, number: int) -> Report:
         return _unpack(self.outbox.body(number))
+
+    def kept_report(self, number: int) -> Report | None:
+        """The report of a record that is committed, unless its place has been used again."""
+        try:
+            return self.read_report(number)
+        except (Torn, OSError):
+            return None
 
     def set_action(self, number: int, action: Action, delay: float = 0) -> None:
         words, slot = self.inbox.words, self.inbox.slot(number)

@@ -22,7 +22,7 @@ from django_q import databases, records
 from django_q.brokers.base import Broker, Delivery, Package
 from django_q.cluster.crew import Crew, guarded, join_crew
 from django_q.cluster.hooks import HookRunner
-from django_q.cluster.lane import Action, Lane, Reason, Report, Verdict
+from django_q.cluster.lane import Action, Lane, Reason, Report, State, Verdict
 from django_q.cluster.patience import Patience
 from django_q.cluster.ring import Torn
 from django_q.cluster.settlement import after_failure, identify
@@ -112,6 +112,7 @@ class Monitor:
         databases.prepare(self.using)
         self.shares_transaction = self.broker.commits_with(self.using)
         self.hooks = HookRunner(self.crew, self.decide)
+        self.resume_hooks()
         logger.info("%s monitoring at %s", self.name, os.getpid())
 
     def is_finished(self) -> bool:
@@ -144,15 +145,32 @@ class Monitor:
         return batch
 
     def entry(self, lane: Lane, number: int, tries: int) -> Entry:
+        if tries > COMMIT_DEATHS:
+            # Not even looked at: what it holds may be what ended the monitors.
+            return Entry(lane, number, self.unrecordable(lane, number))
         while True:
             try:
                 entry = Entry(lane, number, lane.read_report(number))
             except Torn:
                 continue
             break
-        if tries > COMMIT_DEATHS and entry.report.outcome is not None:
-            entry.refuse(WorkerDied(f"its monitor died {COMMIT_DEATHS} times while saving it"))
+        if tries > 1 and entry.report.outcome is not None:
+            entry.report = entry.report._replace(outcome=entry.outcome._replace(first=False))
         return entry
+
+    def unrecordable(self, lane: Lane, number: int) -> Report:
+        """The report in place of one whose commit ended the monitor again and again."""
+        delivery = lane.delivery(number)
+        task = identify(delivery.package)
+        if task is None:
+            return Report(Verdict.REJECTED, Action.ACKNOWLEDGE, 0)
+        error = WorkerDied(
+            f"The result could not be recorded: its monitor died {COMMIT_DEATHS} times over it"
+        )
+        result = execution.refuse(
+            task, self.crew.settings, error, attempt=delivery.attempts + 1, first=False
+        )
+        return Report(Verdict.FINISHED, Action.ACKNOWLEDGE, 0, result.outcome, str(error))
 
     def bury(self, lane: Lane) -> list[Entry]:
         """What a dead worker left: the package it had started, if any, as a failed attempt."""
@@ -333,6 +351,21 @@ class Monitor:
         lane.set_action(number, action)
         self.board.decisions += 1
         self.board.keeper_bell.ring()
+
+    def resume_hooks(self) -> None:
+        """Run the hooks that an earlier monitor had in its hands when it died."""
+        for lane in self.board.lanes:
+            for number in range(lane.settled + 1, lane.committed + 1):
+                if lane.state(number) == State.HELD and lane.action(number)[0] == Action.HOLD:
+                    report = lane.kept_report(number) or self.recollection(lane, number)
+                    self.hooks.add(lane, number, report)
+
+    def recollection(self, lane: Lane, number: int) -> Report:
+        """What a hook needs of a task whose report is no longer there: its id, its hook."""
+        task = identify(lane.delivery(number).package)
+        assert task is not None, "Only a task that was read can have asked for a hook."
+        outcome = execution.known(task, self.crew.settings)
+        return Report(Verdict.KNOWN, Action.ACKNOWLEDGE, 0, outcome)
 
     def advance(self, written: list[Entry]) -> None:
         """Free the outbox up to what is committed, and wake whoever waits for that."""
