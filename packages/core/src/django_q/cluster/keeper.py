@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 
-from django_q.brokers.base import Broker, Delivery
+from django_q.brokers.base import Broker, Delivery, Package
 from django_q.cluster import clock
 from django_q.cluster.crew import Crew
 from django_q.cluster.dealer import Dealer
@@ -212,4 +212,12 @@ def give_back(
         broker.release(receipts, delay, count)
     for delivery in deliveries:
         if delivery.receipt is None:
-            broker.enqueue(delivery.package)
+            broker.enqueue(_as_enqueued(delivery.package))
+
+
+def _as_enqueued(package: Package) -> Package:
+    """Lanes carry bytes; 1.x brokers know the text that `async_task` gave them. What is no text
+    is no package of ours either, and goes back as it is."""
+    if isinstance(package, bytes) and package.isascii():
+        return package.decode("ascii")
+    return package
