@@ -92,3 +92,9 @@ def test_a_cron_schedule_is_first_due_when_its_expression_says():
     saved = schedule("math.hypot", 3, 4, schedule_type=Schedule.CRON, cron="0 22 * * 1-5")
 
     assert (saved.next_run.hour, saved.next_run.minute) == (22, 0)
+
+
+def test_a_daily_schedule_with_a_cron_expression_is_due_when_that_says():
+    saved = schedule("math.hypot", 3, 4, schedule_type="D", cron="0 8 * * *")
+
+    assert (saved.schedule_type, saved.next_run.hour, saved.next_run.minute) == ("C", 8, 0)

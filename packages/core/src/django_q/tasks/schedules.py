@@ -34,6 +34,9 @@ def schedule(func: Any, *args: Any, **kwargs: Any) -> Schedule:
     """
     fields = {key: kwargs.pop(key, default) for key, default in DEFAULTS.items()}
     next_run = kwargs.pop("next_run", None)
+    if fields["cron"] and fields["schedule_type"] == Schedule.DAILY:
+        # One manual writes `schedule_type="D", cron="0 8 * * *"`, and means at eight.
+        fields["schedule_type"] = Schedule.CRON
     planned = Schedule(
         **fields | {"hook": _dotted(fields["hook"])},
         func=_dotted(func),
