@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -12,6 +13,13 @@ import pytest
 from tests.packaging.conftest import Wheel
 
 OFFLINE = ("Failed to fetch", "NewConnectionError", "dns error", "Temporary failure")
+
+ELSEWHERE = {
+    *("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"),
+    *("PIP_PREFIX", "PIP_PYTHON", "PIP_ROOT", "PIP_TARGET", "PIP_USER"),
+    *("UV_PREFIX", "UV_PROJECT_ENVIRONMENT", "UV_SYSTEM_PYTHON", "UV_TARGET"),
+}
+"""What could lead an installer to another environment than the one it is given."""
 
 IMPORT = """\
 import os, sys, threading
@@ -97,8 +105,29 @@ def test_installed_wheels_import_without_settings_and_without_side_effects(
     assert done.stderr == ""
 
 
+def test_installing_wheels_changes_nothing_where_the_tests_run(
+    wheels: list[Wheel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoy = tmp_path / "decoy"
+    for name in ("PIP_TARGET", "UV_TARGET", "PYTHONPATH"):
+        monkeypatch.setenv(name, str(decoy))
+    before = installed_here()
+
+    install(tmp_path / "venv", [wheel.path for wheel in wheels])
+
+    assert installed_here() == before
+    assert not decoy.exists()
+
+
+def installed_here() -> dict[str, int]:
+    """Say when each file beside the packages of this interpreter was last changed."""
+    folder = Path(sysconfig.get_path("purelib"))
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*django_q*")}
+
+
 def install(folder: Path, wheels: list[Path]) -> Path:
     """Install wheels and what they require into an empty environment; return its interpreter."""
+    env = {key: value for key, value in os.environ.items() if key not in ELSEWHERE}
     python = folder / "bin" / "python"
     uv = os.environ.get("HATCH_UV") or shutil.which("uv")
     if uv:
@@ -112,7 +141,7 @@ def install(folder: Path, wheels: list[Path]) -> Path:
             [str(python), "-m", "pip", "install", *map(str, wheels)],
         ]
     for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         if done.returncode and not os.environ.get("CI") and any(t in done.stderr for t in OFFLINE):
             pytest.skip("PyPI cannot be reached: connect this machine to install the wheels")
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
