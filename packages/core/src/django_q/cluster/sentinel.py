@@ -27,6 +27,7 @@ from django_q.cluster.crew import (
     set_title,
 )
 from django_q.cluster.lane import Lane, Reason
+from django_q.cluster.metrics import forget_process
 
 logger = logging.getLogger("django-q")
 
@@ -144,6 +145,7 @@ class Sentinel:
                 if not self.board.stop_requested or process.exitcode != 0:
                     logger.error("%s (%s) died: %s", process.name, role, process.exitcode)
                     self.count_death()
+                forget_process(process.pid)
                 process.close()
 
     def bury_worker(self, lane: Lane, process: BaseProcess) -> None:
@@ -152,6 +154,7 @@ class Sentinel:
             logger.error("%s died: %s", process.name, exitcode)
             self.count_death()
         lane.close(exitcode)
+        forget_process(process.pid)
         process.close()
         self.board.monitor_bell.shout()
         self.board.keeper_bell.shout()
@@ -216,8 +219,11 @@ class Sentinel:
             self.board.stop_requested = max(self.board.stop_requested, 1)
 
     def nap(self) -> float:
-        """Seconds to the next deadline, at most a second."""
-        nap = 1.0
+        """Seconds to the next deadline, at most `guard_cycle`, and a second.
+
+        A deadline that begins meanwhile is seen after the nap: a longer one would miss it.
+        """
+        nap = min(self.settings.guard_cycle, 1.0)
         for index in self.workers:
             deadline = self.board.lanes[index].deadline
             if deadline:
