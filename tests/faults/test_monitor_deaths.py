@@ -2,6 +2,7 @@
 
 import os
 import signal
+
 from tests.harness import Project
 
 

@@ -5,6 +5,7 @@ Main makes it before it starts the sentinel. Processes come and go; what they do
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import shutil
@@ -167,7 +168,13 @@ class Board:
 
 
 def is_running(pid: int) -> bool:
-    """Does a process of this id exist (and is it ours to ask)?"""
+    """Does a process of this id exist (and is it ours to ask)?
+
+    One that fell to us and is dead already is laid to rest: a main process that is the init of
+    its container inherits the children of a sentinel that died.
+    """
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

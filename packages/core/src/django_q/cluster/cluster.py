@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -20,6 +21,7 @@ from django_q.cluster import clock
 from django_q.cluster.board import Board, is_running
 from django_q.cluster.crew import SIGNALS, Crew, get_mp_context, leave_nothing_open, set_title
 from django_q.cluster.roles import run_sentinel
+from django_q.cluster.sentinel import END_SECONDS
 from django_q.cluster.states import status_of
 from django_q.conf import Conf, get_settings
 from django_q.errors import ConfigurationError
@@ -27,6 +29,9 @@ from django_q.humanhash import humanize
 from django_q.status import Stat
 
 logger = logging.getLogger("django-q")
+
+LATE_SECONDS = 5
+"""How long after the end of `stop_timeout` a sentinel that still lives is killed."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds before a sentinel that died is replaced, growing with each death in a row."""
@@ -79,6 +84,8 @@ class Cluster:
         self.tob: float | None = None
         self._signals = 0
         self._pause = 0.0
+        self._until_empty = False
+        self._stop_by: int | None = None
         self._heard, self._tell = os.pipe()
         os.set_blocking(self._tell, False)
         self._lifeline: Any = None
@@ -134,8 +141,9 @@ class Cluster:
     def join(self) -> int:
         """Mind the cluster until it has stopped; the exit status for the process."""
         while True:
-            if self._signals or self._has_given_up():
+            if self._signals or self._has_given_up() or self._has_emptied():
                 self.request_stop()
+                self.end_the_stuck()
             if not self._sentinel_lives():
                 if self._stopped_orderly():
                     break
@@ -145,21 +153,23 @@ class Cluster:
 
     def run_until_empty(self) -> int:
         """Work until the queue has been found empty, then stop; the exit status."""
-        while not self._signals and self._sentinel_lives():
-            if self.board is not None and (self.board.empty_claims or self.board.failed):
-                break
-            self.rest(1.0)
-        self.request_stop()
+        self._until_empty = True
         return self.join()
 
     def replace_sentinel(self) -> None:
         """Start anew after a sentinel's death, when its children have left, as they must."""
         exitcode = self.sentinel.exitcode if self.sentinel else None
-        logger.error("The sentinel died (%s); starting a new one", exitcode)
+        logger.error("The sentinel died: %s", exitcode)
         self.clear_away()
-        self.rest(self._pause)
-        self._pause = min(self._pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
-        if not self._signals:
+        if not self._is_stopping():
+            self.rest(self._pause)
+            self._pause = min(self._pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
+        if self._is_stopping():
+            # Nobody is left who could say it.
+            assert self.board is not None
+            self.board.stopped = 1
+        else:
+            logger.info("Starting a new sentinel")
             self.start_sentinel()
 
     def clear_away(self) -> None:
@@ -170,7 +180,8 @@ class Cluster:
         while left := [pid for pid in self.board.pids() if is_running(pid)]:
             if clock.now() > deadline:
                 for pid in left:
-                    os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
             self.rest(0.01)
         self.board.remove()
 
@@ -192,7 +203,16 @@ class Cluster:
         if not board.stop_requested:
             logger.info("Q Cluster %s stopping.", self.name)
         board.stop_requested = max(1, min(self._signals, 2))
+        left = END_SECONDS if self._signals > 1 else self.settings.stop_timeout
+        self._stop_by = clock.after(left + LATE_SECONDS)
         board.sentinel_bell.shout()
+
+    def end_the_stuck(self) -> None:
+        """End a sentinel that does not stop in time: it was halted, or has lost its senses."""
+        if self._stop_by is not None and clock.now() > self._stop_by and self._sentinel_lives():
+            logger.error("The sentinel did not stop in time and is killed")
+            assert self.sentinel is not None
+            self.sentinel.kill()
 
     def finish(self) -> int:
         """Release what the cluster held, when it has stopped."""
@@ -246,10 +266,14 @@ class Cluster:
     def _has_given_up(self) -> bool:
         return self.board is not None and bool(self.board.failed)
 
+    def _has_emptied(self) -> bool:
+        return self._until_empty and self.board is not None and bool(self.board.empty_claims)
+
+    def _is_stopping(self) -> bool:
+        return bool(self._signals) or self._stop_by is not None
+
     def _stopped_orderly(self) -> bool:
-        return bool(self.board is None or self.board.stopped) or (
-            bool(self._signals) and self._pause > 0
-        )
+        return self.board is None or bool(self.board.stopped)
 
     # What others ask
 

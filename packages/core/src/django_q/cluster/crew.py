@@ -49,9 +49,9 @@ class Crew:
         return broker
 
 
-def join_crew(name: str, title: str) -> None:
+def join_crew(crew: Crew, name: str, title: str) -> None:
     """Become a child of the cluster: deaf to signals, gone when the parent is, and named."""
-    follow_parent()
+    follow_parent(crew.board.sentinel)
     for number in SIGNALS:
         # An empty handler and not SIG_IGN, which programs started by a task would inherit.
         signal.signal(number, _ignore)
@@ -59,15 +59,15 @@ def join_crew(name: str, title: str) -> None:
     set_title(name, title)
 
 
-def follow_parent() -> None:
+def follow_parent(parent: int) -> None:
     """Die with the sentinel. Linux does it in the kernel, elsewhere a thread watches."""
-    parent = os.getppid()
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     else:
         threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
     if os.getppid() != parent:
+        # It died before the kernel was told; whoever adopted us is not to be followed.
         os._exit(1)
 
 
@@ -95,7 +95,11 @@ def set_title(name: str, what: str) -> None:
 
 def leave_nothing_open() -> None:
     """Close every connection before a fork, so that none is shared with a child."""
-    connections.close_all()
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        close_pool = getattr(connection, "close_pool", None)
+        if close_pool is not None:
+            close_pool()
 
 
 def freeze_memory() -> None:

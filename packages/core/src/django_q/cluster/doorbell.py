@@ -20,6 +20,10 @@ class Doorbell:
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
 
+    def __del__(self) -> None:
+        os.close(self._reader)
+        os.close(self._writer)
+
     def fileno(self) -> int:
         """Readable while a ring has not been heard."""
         return self._reader

@@ -169,6 +169,7 @@ class Lane:
         """Make the lane ready for a new worker; before it is forked."""
         self.started = self.done = self.committed
         self.deadline = self.exitcode = self.reason = self.accused = self.blocked = 0
+        self.pid = 0
         self.generation += 1
 
     def close(self, exitcode: int) -> None:

@@ -107,7 +107,7 @@ class Monitor:
         logger.info("%s stopped monitoring results", self.name)
 
     def boot(self) -> None:
-        join_crew(self.name, "monitor")
+        join_crew(self.crew, self.name, "monitor")
         self.broker: Broker = self.crew.broker()
         databases.prepare(self.using)
         self.shares_transaction = self.broker.commits_with(self.using)

@@ -45,7 +45,7 @@ class Pusher:
         self.keeper.finish()
 
     def boot(self) -> None:
-        join_crew(self.name, "pusher")
+        join_crew(self.crew, self.name, "pusher")
         self.broker = self.crew.broker()
         self.broker.waker = self.bell.fileno()
         logger.info("%s pushing tasks at %s", self.name, os.getpid())
@@ -94,7 +94,8 @@ class Pusher:
             self.board.empty_claims = 0
         else:
             self.board.empty_claims += 1
-            self.board.main_bell.ring()
+            if self.board.empty_claims == 1:
+                self.board.main_bell.shout()
 
     # Outages
 

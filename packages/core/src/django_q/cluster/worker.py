@@ -61,7 +61,7 @@ class Worker:
         logger.info("%s stopped doing work", self.name)
 
     def boot(self) -> None:
-        join_crew(self.name, "idle")
+        join_crew(self.crew, self.name, "idle")
         logger.info("%s ready for work at %s", self.name, os.getpid())
         notify("post_spawn", proc_name=self.name)
 
