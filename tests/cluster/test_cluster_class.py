@@ -5,6 +5,7 @@ import signal
 import sys
 from typing import Any
 
+from django_q.cluster import get_mp_context
 from tests.harness import ClusterProcess, Project
 
 SCRIPT = """\
@@ -139,3 +140,7 @@ def test_a_signal_ends_a_cluster_that_user_code_started(project: Project) -> Non
 
     assert cluster.wait(10) == 0, cluster.log
     cluster.wait_for_line("has stopped")
+
+
+def test_clusters_are_forked_whatever_the_default_of_the_platform_is() -> None:
+    assert get_mp_context().get_start_method() == "fork"
