@@ -113,3 +113,42 @@ def test_a_cluster_is_idle_again_after_a_result_that_no_pickle_holds(project: Pr
 
     assert not task["success"]
     assert found == [["Idle", 0, 0]]
+
+
+def test_a_package_that_ended_its_cluster_max_lapses_times_is_recorded_as_failed(
+    project: Project,
+) -> None:
+    project.configure({"max_lapses": 3})
+    project.run(
+        "from django_q.tasks import async_task\n"
+        "async_task('tests.jobs.ok', 'fatal')\n"
+        "async_task('tests.jobs.ok', 'last-chance')"
+    )
+    project.query("UPDATE django_q_ormq SET lapses = 4 - id")
+
+    cluster = project.start_cluster("--run-once")
+    assert cluster.wait() == 0, cluster.log
+
+    assert [note.label for note in project.ledger()] == ["last-chance"]
+    reason = project.run("from django_q.models import Failure; Failure.objects.get().result")
+    assert "Claimed 3 times without an end" in reason
+    assert project.query(QUEUED) == [(0,)]
+
+
+def test_a_package_whose_success_was_recorded_before_its_cluster_died_is_not_run_again(
+    project: Project,
+) -> None:
+    project.run("from django_q.tasks import async_task; async_task('tests.jobs.ok', 'once')")
+    columns = "key, payload, lock, priority, attempts"
+    project.query("CREATE TABLE kept AS SELECT * FROM django_q_ormq")
+    first = project.start_cluster("--run-once")
+    assert first.wait() == 0, first.log
+    project.query(f"INSERT INTO django_q_ormq ({columns}, lapses) SELECT {columns}, 1 FROM kept")
+
+    second = project.start_cluster("--run-once")
+    assert second.wait() == 0, second.log
+
+    assert project.starts() == {"once": 1}
+    assert project.query(QUEUED) == [(0,)]
+    [task] = project.tasks()
+    assert (task["success"], task["attempt_count"]) == (1, 1)
