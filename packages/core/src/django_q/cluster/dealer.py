@@ -50,6 +50,7 @@ class Dealer:
         self.held: dict[str, tuple[Lane, int]] = {}
         self._keys: dict[tuple[int, int], str] = {}
         self._suspects: dict[int, int] = {}
+        self._is_cautious = False
         self._paces = {lane.index: Pace(lane) for lane in board.lanes}
 
     def adopt(self) -> None:
@@ -58,13 +59,23 @@ class Dealer:
             for lane in sorted(self.board.lanes, key=lambda lane: lane.is_alive):
                 for number in self.unsettled(lane):
                     self._note(lane, number, lane.key(number))
+                    if lane.is_suspect(number):
+                        self._suspects[lane.index] = number
 
     def _note(self, lane: Lane, number: int, key: str) -> None:
         elsewhere = self.held.get(key)
-        if elsewhere and not elsewhere[0].is_alive:
+        if elsewhere and self._never_runs(lane, number):
+            lane.set_state(number, State.MOVED)
+            return
+        if elsewhere:
             # The earlier pusher died between giving the package to this lane and saying so.
             elsewhere[0].set_state(elsewhere[1], State.MOVED)
         self._hold(key, lane, number)
+
+    @staticmethod
+    def _never_runs(lane: Lane, number: int) -> bool:
+        """Was it taken back, or left behind by its worker?"""
+        return number <= lane.voided or (not lane.is_alive and number > lane.started)
 
     def _hold(self, key: str, lane: Lane, number: int) -> None:
         self.held[key] = (lane, number)
@@ -87,6 +98,8 @@ class Dealer:
         room = sum(self.room_in(lane) for lane in lanes)
         # What a dead worker left behind goes first.
         room -= sum(len(numbers) for _, numbers in self.orphans())
+        if self._is_cautious:
+            room = min(room, sum(lane.is_idle for lane in lanes))
         if self.settings.queue_limit is not None:
             room = min(room, self.settings.queue_limit - self.board.held)
         if self.settings.bulk is not None:
@@ -95,8 +108,7 @@ class Dealer:
 
     def room_in(self, lane: Lane) -> int:
         waiting = lane.unstarted
-        if self._suspects.get(lane.index, 0) > lane.done:
-            # Whoever ended a worker or a cluster before is alone, so that it alone is accused.
+        if self._is_reserved(lane):
             return 0
         if not self.looks_ahead:
             return int(lane.is_idle)
@@ -105,23 +117,41 @@ class Dealer:
             return int(lane.is_idle)
         return ahead - waiting
 
+    def _is_reserved(self, lane: Lane) -> bool:
+        """Has it a package that ended a worker or a cluster before? Such a one is alone, so that
+        it alone is accused."""
+        return self._suspects.get(lane.index, 0) > lane.done
+
     # Dealing
 
     def deal(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
         """Put packages into lanes; what found no lane is returned."""
         with self.lock:
             lanes = self.board.live_lanes
-            return [delivery for delivery in deliveries if not self._place(delivery, lanes)]
+            # Where one has failed there may be more: as few as can be alone are claimed next.
+            self._is_cautious = any(is_suspect(delivery) for delivery in deliveries)
+            return [delivery for delivery in deliveries if not self._is_placed(delivery, lanes)]
+
+    def _is_placed(self, delivery: Delivery, lanes: list[Lane]) -> bool:
+        try:
+            return self._place(delivery, lanes)
+        except Exception:
+            # Left alone it lapses in the end; raised here it would end one pusher after the other.
+            logger.exception("Package %s cannot be handed to a worker", delivery.key)
+            return True
 
     def _place(self, delivery: Delivery, lanes: list[Lane]) -> bool:
         known = self.held.get(delivery.key)
         if known:
             return self._adopt(*known, delivery)
+        suspect = is_suspect(delivery)
         for lane in sorted(lanes, key=self._load):
+            if self._is_reserved(lane) or (suspect and not lane.is_idle):
+                continue
             number = lane.put(delivery)
             if number is not None:
                 self._hold(delivery.key, lane, number)
-                if delivery.lapses or delivery.attempts:
+                if suspect:
                     self._suspects[lane.index] = number
                 self.board.lane_bells[lane.index].ring()
                 return True
@@ -137,8 +167,9 @@ class Dealer:
         has_ended = number <= lane.started and (number <= lane.done or not lane.is_alive)
         return not has_ended and lane.replace_receipt(number, delivery.receipt)
 
-    def _load(self, lane: Lane) -> tuple[bool, int]:
-        return self._suspects.get(lane.index, 0) > lane.done, lane.written - lane.done
+    @staticmethod
+    def _load(lane: Lane) -> int:
+        return lane.written - lane.done
 
     # Taking back
 
@@ -178,6 +209,10 @@ class Dealer:
         for number in numbers:
             delivery = self.delivery(lane, number)
             with self.lock:
+                holder = self.held.get(delivery.key)
+                if holder is not None and holder != (lane, number):
+                    lane.set_state(number, State.MOVED)
+                    continue
                 others = [o for o in self.board.live_lanes if o is not lane and self.room_in(o) > 0]
                 known = self.held.pop(delivery.key, None)
                 if self._place(delivery, others):
@@ -197,6 +232,11 @@ class Dealer:
             if key is not None and self.held.get(key) == (lane, number):
                 del self.held[key]
             lane.set_state(number, state)
+
+
+def is_suspect(delivery: Delivery) -> bool:
+    """Has it been tried before, and may have ended its worker or its cluster then?"""
+    return bool(delivery.lapses or delivery.attempts)
 
 
 class Pace:

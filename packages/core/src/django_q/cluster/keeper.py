@@ -6,6 +6,8 @@ but for a monitor whose results lie in the broker's own database.
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 from collections import defaultdict
 
@@ -15,6 +17,8 @@ from django_q.cluster.crew import Crew
 from django_q.cluster.dealer import Dealer
 from django_q.cluster.lane import Action, Lane, State
 from django_q.cluster.patience import Patience
+
+logger = logging.getLogger("django-q")
 
 FOREVER = 2**62
 
@@ -32,7 +36,7 @@ class Keeper:
         self.seen = -1
         self.renews = crew.broker_class.supports_lease_renewal
         self.patience = Patience(
-            f"the broker of {crew.list_key}", wait=self.bell.wait, give_up=lambda: False
+            f"the broker of {crew.list_key}", wait=self.bell.wait, give_up=self.is_done
         )
         self.is_away = False
         self.thread = threading.Thread(target=self.run, name="keeper", daemon=True)
@@ -46,10 +50,21 @@ class Keeper:
         self.thread.join()
 
     def run(self) -> None:
+        try:
+            self.patience.call(self.take_broker, None)
+            while not self.is_done():
+                self.patience.call(self.keep, None)
+                self.bell.wait(self.nap(), self.is_wanted)
+        except BaseException:
+            # Without a keeper all leases would lapse; a new pusher takes over with a new one.
+            logger.exception("The keeper of the claims failed, and ends the pusher")
+            os._exit(1)
+
+    def take_broker(self) -> None:
         self.broker: Broker = self.crew.broker()
-        while not (self.board.stopping and self.board.all_settled):
-            self.patience.call(self.keep, None)
-            self.bell.wait(self.nap(), self.is_wanted)
+
+    def is_done(self) -> bool:
+        return bool(self.board.stopping) and self.board.all_settled
 
     def keep(self) -> None:
         """One round; a round that fails for an outage is begun again when it is over."""

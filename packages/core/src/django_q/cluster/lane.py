@@ -236,6 +236,11 @@ class Lane:
         words, slot = self.inbox.words, self.inbox.slot(number)
         return words[slot + _ACTION], words[slot + _DELAY] / 1000
 
+    def is_suspect(self, number: int) -> bool:
+        """Has the package of a record been tried before?"""
+        words, slot = self.inbox.words, self.inbox.slot(number)
+        return bool(words[slot + _LAPSES] or words[slot + _ATTEMPTS])
+
     # The worker's view
 
     def delivery(self, number: int) -> Delivery:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 
 from django_q.brokers.base import Delivery
 from django_q.cluster import clock
@@ -16,6 +17,9 @@ from django_q.cluster.keeper import Keeper, give_back
 from django_q.cluster.patience import Patience
 
 logger = logging.getLogger("django-q")
+
+IN_HAND_SECONDS = 1.0
+"""How long packages wait for room in a lane before they are given back."""
 
 
 class Pusher:
@@ -32,6 +36,7 @@ class Pusher:
             f"the broker of {crew.list_key}", wait=self.pause, give_up=self.gives_up
         )
         self.born = clock.now()
+        self.asked_at = self.born
 
     def run(self) -> None:
         self.boot()
@@ -46,12 +51,15 @@ class Pusher:
 
     def boot(self) -> None:
         join_crew(self.crew, self.name, "pusher")
-        self.broker = self.crew.broker()
-        self.broker.waker = self.bell.fileno()
         logger.info("%s pushing tasks at %s", self.name, os.getpid())
         self.dealer.adopt()
+        self.patience.call(self.take_broker, None)
         self.patience.call(self.connect, None)
         self.keeper.start()
+
+    def take_broker(self) -> None:
+        self.broker = self.crew.broker()
+        self.broker.waker = self.bell.fileno()
 
     def connect(self) -> None:
         """Reach the broker once; before that has worked the cluster may still give up."""
@@ -66,27 +74,42 @@ class Pusher:
         return 0 if self.keeper.is_away or self.board.failed else self.dealer.room()
 
     def claim(self, room: int) -> list[Delivery]:
-        lease = self.crew.settings.retry
         # Not asleep as far as workers can see: only a shout, at a stop, ends the claim early.
         self.bell.silence()
         none: list[Delivery] = []
-        deliveries = self.patience.call(lambda: self.broker.claim(room, lease), none)
+        deliveries = self.patience.call(lambda: self.ask(room), none)
         self.note_emptiness(deliveries)
         return deliveries
 
+    def ask(self, room: int) -> list[Delivery]:
+        self.asked_at = clock.now()
+        return self.broker.claim(room, self.crew.settings.retry)
+
     def push(self, deliveries: list[Delivery]) -> None:
         """Hand packages to the workers; what comes too late or finds no lane goes back."""
-        if not deliveries:
-            return
-        if self.board.stopping:
-            give_back(self.broker, deliveries)
-            return
-        left = self.dealer.deal(deliveries)
-        while left and not self.board.stopping:
-            self.bell.wait(0.05)
-            left = self.dealer.deal(left)
-        if left:
-            give_back(self.broker, left)
+        until = clock.after(IN_HAND_SECONDS)
+        while deliveries and not self.board.stopping and self.may_deal(until):
+            deliveries = self.dealer.deal(deliveries)
+            if deliveries:
+                self.bell.wait(0.05)
+        if deliveries:
+            self.give_back(deliveries)
+
+    def may_deal(self, until: int) -> bool:
+        """May what is in hand still be dealt out? Nobody renews its lease, and others want work.
+
+        After a halt of this process its lease may be over, and another cluster have begun it.
+        """
+        if not self.broker.supports_release:
+            return True
+        fresh_until = self.asked_at + int(self.crew.settings.retry * clock.NANOSECONDS * 2 / 3)
+        return clock.now() < min(until, fresh_until)
+
+    def give_back(self, deliveries: list[Delivery]) -> None:
+        """Return packages to the broker; those without a receipt one by one, so none twice."""
+        batches = [deliveries] if self.broker.supports_release else [[one] for one in deliveries]
+        for batch in batches:
+            self.patience.call(partial(give_back, self.broker, batch), None)
 
     def note_emptiness(self, deliveries: list[Delivery]) -> None:
         """Count claims in a row that found nothing to do, for `--run-once`."""
