@@ -2,7 +2,7 @@
 
 import re
 
-from tests.harness import Project, command_line
+from tests.harness import ClusterProcess, Project, command_line
 
 NAME = r"[a-z]+(-[a-z]+){3}"
 PROCESS = r"Process-[0-9a-f]{32}"
@@ -97,11 +97,7 @@ def test_the_process_list_shows_what_each_process_does(project: Project) -> None
     cluster.wait_for_line(PUSHING)
     cluster.wait_for_line(MONITORING)
 
-    titles = sorted(re.sub(PROCESS, "PROCESS", command_line(pid)) for pid in cluster.descendants())
-    main = command_line(cluster.pid)
-    gate.open()
-
-    assert titles == [
+    expected = [
         "qcluster PROCESS idle",
         "qcluster PROCESS monitor",
         "qcluster PROCESS processing busy 'tests.jobs.gate' [some]",
@@ -109,4 +105,12 @@ def test_the_process_list_shows_what_each_process_does(project: Project) -> None
         "qcluster PROCESS scheduler",
         "qcluster PROCESS sentinel",
     ]
-    assert re.fullmatch(rf"qcluster MainProcess {NAME}", main)
+    project.wait_until(lambda: titles(cluster) == expected, what="the titles of all processes")
+    assert re.fullmatch(rf"qcluster MainProcess {NAME}", command_line(cluster.pid))
+    gate.open()
+
+
+def titles(cluster: ClusterProcess) -> list[str]:
+    """Return what `ps` shows of the main process's children, without their numbers."""
+    lines = [command_line(pid) for pid in cluster.descendants()]
+    return sorted(re.sub(PROCESS, "PROCESS", line) for line in lines)

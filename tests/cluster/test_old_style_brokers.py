@@ -47,7 +47,7 @@ def old(project: Project) -> Project:
 )
 def test_every_task_runs_once_and_a_failed_one_again_after_retry(old: Project, broker: str) -> None:
     # Such a broker cannot renew a lease, so retry is longer than a busy machine ever takes.
-    old.configure({"broker_class": broker, "retry": 3, "max_attempts": 3, "poll": 0.02})
+    old.configure({"broker_class": broker, "retry": 2, "max_attempts": 3, "poll": 0.02})
     old.run(ENQUEUE)
 
     cluster = old.start_cluster()
