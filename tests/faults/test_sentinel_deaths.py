@@ -3,9 +3,13 @@
 import os
 import signal
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from django_q.cluster.board import Board
+from django_q.cluster.sentinel import ROLES, Sentinel
 from tests.harness import ClusterProcess, Project
 
 SUBREAPER = """\
@@ -68,3 +72,24 @@ def test_a_halted_sentinel_does_not_keep_the_cluster_from_stopping(project: Proj
     os.kill(cluster.pid_of("guarding cluster at"), signal.SIGSTOP)
 
     assert cluster.stop() == 0
+
+
+def test_a_machine_that_cannot_fork_costs_neither_the_sentinel_nor_a_lane(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    board = Board(1)
+    settings = SimpleNamespace(workers=1, cpu_affinity=0)
+    crew: Any = SimpleNamespace(settings=settings, board=board)
+    sentinel = Sentinel("Process-1", crew, None)
+
+    def refuse(*_: Any) -> Any:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(sentinel, "fork", refuse)
+    sentinel.helpers = dict.fromkeys(ROLES, Any)  # type: ignore[arg-type]
+
+    sentinel.revive()
+
+    assert board.live_lanes == []
+    assert sentinel.not_before > 0
+    board.remove()

@@ -40,6 +40,9 @@ DEATHS_SECONDS = 10
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
+ROLES = ("monitor", "pusher", "scheduler")
+"""The processes of which there is one, in the order in which they start."""
+
 
 class Sentinel:
     """The sentinel process; `lifeline` reads EOF when main is gone."""
@@ -84,7 +87,7 @@ class Sentinel:
             self.available = processors.available()
         for _ in range(self.settings.workers):
             self.start_worker()
-        for role in ("monitor", "pusher", "scheduler"):
+        for role in ROLES:
             self.start_helper(role)
         self.board.started = 1
         self.board.main_bell.shout()
@@ -107,7 +110,15 @@ class Sentinel:
             return False
         lane.open()
         name = f"Process-{uuid4().hex}"
-        process = self.fork(run_worker, name, lane.index, self.crew, self.processors(lane.index))
+        try:
+            process = self.fork(
+                run_worker, name, lane.index, self.crew, self.processors(lane.index)
+            )
+        except OSError:
+            # Else the lane would wait for a worker that never was.
+            self.places.pop(lane.index, None)
+            lane.close(1)
+            raise
         lane.pid = process.pid or 0
         self.workers[lane.index] = process
         self.board.pusher_bell.ring()
@@ -145,6 +156,7 @@ class Sentinel:
                 if not self.board.stop_requested or process.exitcode != 0:
                     logger.error("%s (%s) died: %s", process.name, role, process.exitcode)
                     self.count_death()
+                setattr(self.board, role, 0)
                 forget_process(process.pid)
                 process.close()
 
@@ -165,17 +177,28 @@ class Sentinel:
         now = time.monotonic()
         self.deaths.append(now)
         if len(self.deaths) == DEATHS_IN_A_ROW and now - self.deaths[0] < DEATHS_SECONDS:
-            self.pause = min(self.pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
-            self.not_before = now + self.pause
+            self.hold_back()
         else:
             self.pause = 0.0
 
+    def hold_back(self) -> None:
+        """Start nothing for a while, longer each time."""
+        self.pause = min(self.pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
+        self.not_before = time.monotonic() + self.pause
+
     def revive(self) -> None:
-        """Replace what is missing."""
+        """Replace what is missing; where the machine has no room for it, a little later."""
         if time.monotonic() < self.not_before:
             return
-        for role in ("monitor", "pusher", "scheduler"):
-            if role not in self.helpers and not (self.stopping and role == "scheduler"):
+        try:
+            self.start_missing()
+        except OSError as error:
+            logger.error("%s cannot start a process: %s", self.name, error)
+            self.hold_back()
+
+    def start_missing(self) -> None:
+        for role in self.wanted():
+            if role not in self.helpers:
                 self.board.reincarnations += 1
                 logger.info("Reincarnating the %s", role)
                 self.start_helper(role)
@@ -196,10 +219,12 @@ class Sentinel:
                 self.suspects[index] = number
             else:
                 logger.error("%s exceeded its timeout and is killed", process.name)
-                self.end_worker(lane, process, Reason.OVERDUE)
+                self.end_worker(lane, process, Reason.OVERDUE, number)
 
-    def end_worker(self, lane: Lane, process: BaseProcess, reason: Reason) -> None:
-        lane.accused = lane.started
+    @staticmethod
+    def end_worker(lane: Lane, process: BaseProcess, reason: Reason, accused: int) -> None:
+        """Kill a worker for one record; if it is at another one by now, that is a bystander."""
+        lane.accused = accused
         lane.reason = reason
         process.kill()
 
@@ -245,21 +270,27 @@ class Sentinel:
         self.stop_deadline = clock.after(self.settings.stop_timeout)
         self.board.stopping = 1
         self.board.ring_everybody()
-        while self.workers or self.helpers:
+        while not self.is_over():
             self.bury_the_dead()
-            self.revive_for_stop()
+            self.revive()
             self.press()
-            if self.workers or self.helpers:
+            if not self.is_over():
                 self.rest_while_stopping()
         self.board.stopped = 1
         self.board.main_bell.shout()
 
-    def revive_for_stop(self) -> None:
-        """Monitor and pusher have work to do until the very end."""
-        if not self.board.all_committed and "monitor" not in self.helpers:
-            self.start_helper("monitor")
-        if not self.board.all_settled and "pusher" not in self.helpers and not self.board.failed:
-            self.start_helper("pusher")
+    def is_over(self) -> bool:
+        return not (self.workers or self.helpers or self.wanted())
+
+    def wanted(self) -> list[str]:
+        """The roles that there must be; in a stop those that have work left, until it is late."""
+        if not self.stopping:
+            return list(ROLES)
+        if clock.now() >= self.stop_deadline:
+            return []
+        monitor = [] if self.board.all_committed else ["monitor"]
+        pusher = [] if self.board.all_settled or self.board.failed else ["pusher"]
+        return monitor + pusher
 
     def press(self) -> None:
         """End tasks shortly before `stop_timeout`, and everybody at its end; or now, if told so."""
@@ -269,7 +300,8 @@ class Sentinel:
         if left <= END_SECONDS and not self.ended_tasks:
             self.ended_tasks = True
             for index, process in self.workers.items():
-                self.end_worker(self.board.lanes[index], process, Reason.STOP)
+                lane = self.board.lanes[index]
+                self.end_worker(lane, process, Reason.STOP, lane.started)
         if left <= 0:
             for process in (*self.workers.values(), *self.helpers.values()):
                 logger.error("%s did not stop in time and is killed", process.name)
