@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from django.db import IntegrityError, router
+from django.db import IntegrityError, OperationalError, ProgrammingError, router
 
 from django_q import databases, records
 from django_q.brokers.base import Broker, Delivery, Package
@@ -35,6 +35,9 @@ logger = logging.getLogger("django-q")
 MOST_ROWS = 500
 """How many results one commit writes at most."""
 
+MOST_CHARACTERS = 4 * 1024 * 1024
+"""How much their arguments and results may come to."""
+
 COMMIT_DEATHS = 2
 """A result in whose commit the monitor died this often is not tried again."""
 
@@ -52,6 +55,8 @@ class Entry:
     report: Report
     recorded: records.Recorded | None = None
     receipt: Any = field(init=False)
+    original: Report | None = None
+    """What was reported, where the database refused it."""
 
     def __post_init__(self) -> None:
         self.receipt = self.lane.receipt(self.number)
@@ -71,8 +76,17 @@ class Entry:
             records.Recorded.SAME,
         )
 
+    @property
+    def size(self) -> int:
+        """How many characters are to be written, but for a few hundred."""
+        if self.report.outcome is None:
+            return 0
+        row = self.report.outcome.row
+        return sum(len(text) for text in (row.args, row.kwargs, row.result) if text)
+
     def refuse(self, error: Exception) -> None:
         """Turn into a failure of its own: the database would not take what the task returned."""
+        self.original = self.report
         outcome = records.refusal(self.outcome, error)
         self.report = self.report._replace(
             outcome=outcome, action=Action.ACKNOWLEDGE, error=f"could not be recorded: {error}"
@@ -108,7 +122,9 @@ class Monitor:
 
     def boot(self) -> None:
         join_crew(self.crew, self.name, "monitor")
-        self.broker: Broker = self.crew.broker()
+        broker = self.broker_patience.call(self.crew.broker, None)
+        assert broker is not None, "This patience never gives up."
+        self.broker: Broker = broker
         databases.prepare(self.using)
         self.shares_transaction = self.broker.commits_with(self.using)
         self.hooks = HookRunner(self.crew, self.decide)
@@ -129,6 +145,7 @@ class Monitor:
     def gather(self) -> list[Entry]:
         """What has come in and is not committed, lane by lane in order."""
         batch: list[Entry] = []
+        size = 0
         for lane in self.board.lanes:
             for number in range(lane.committed + 1, lane.done + 1):
                 suspect = lane.commits(number) > 0
@@ -138,7 +155,8 @@ class Monitor:
                 if suspect:
                     # A monitor died with this in its hands: alone, it accuses nobody else.
                     return batch
-                if len(batch) >= MOST_ROWS:
+                size += batch[-1].size
+                if len(batch) >= MOST_ROWS or size >= MOST_CHARACTERS:
                     return batch
             if not lane.is_alive and lane.done <= lane.committed < lane.written:
                 batch += self.bury(lane)
@@ -219,6 +237,9 @@ class Monitor:
 
     def deaths(self, outcome: records.Outcome) -> int:
         """How many workers the task has ended, this one included."""
+        if not outcome.saved:
+            # No row counts them: each attempt may have been one.
+            return outcome.row.attempt_count
         before: int = self.patience.call(lambda: records.worker_deaths(outcome.row.id), 0)
         return before + 1
 
@@ -267,11 +288,24 @@ class Monitor:
         if entry.report.error is None or not entry.report.error.startswith("could not"):
             entry.refuse(error)
             return self.write([entry])[0]
+        if entry.original is not None and isinstance(error, OperationalError | ProgrammingError):
+            return self.await_tables(entry)
         logger.error("Could not save the result of %s: %s", entry.outcome.row.name, error)
         entry.recorded = records.Recorded.SUPERSEDED
         return [entry]
 
-    def transact(self, batch: list[Entry]) -> None:
+    def await_tables(self, entry: Entry) -> list[Entry]:
+        """Keep a result until there is a table for it: the database refuses even its failure, so
+        that nothing can be wrong with the row; a migration may be missing."""
+        assert entry.original is not None
+        entry.report, entry.original = entry.original, None
+        try:
+            self.patience.call(lambda: self.transact([entry], insist=True), None)
+        except _Refused:
+            return self.write([entry])[0]
+        return [entry]
+
+    def transact(self, batch: list[Entry], insist: bool = False) -> None:
         entries = [entry for entry in batch if entry.report.verdict == Verdict.FINISHED]
 
         def work() -> None:
@@ -286,6 +320,8 @@ class Monitor:
         except Exception as error:
             databases.close(self.using)
             if databases.is_connection_error(error) or databases.is_busy(error):
+                raise
+            if insist and isinstance(error, OperationalError | ProgrammingError):
                 raise
             raise _Refused(error) from error
 
@@ -323,7 +359,11 @@ class Monitor:
                 self.broker_patience.call(partial(self.enqueue_link, entry.outcome.link), None)
 
     def enqueue_link(self, link: records.Link) -> None:
-        self.broker_of(link.list_key).enqueue(link.package)
+        try:
+            self.broker_of(link.list_key).enqueue(link.package)
+        except DjangoQError as error:
+            # No outage: it would be refused for ever, and hold up all results.
+            logger.error("A chain ends early, its next task is refused: %s", error)
 
     # Deciding
 
@@ -389,11 +429,21 @@ class Monitor:
         if not groups:
             return
         none: list[records.Outcome] = []
-        for outcome in self.patience.call(lambda: records.collate(groups, self.using), none):
+        for outcome in self.patience.call(lambda: self.complete(groups), none):
             if outcome.cache:
                 self.keep_in_cache(outcome.cache)
             if outcome.signal:
                 self.hooks.add(None, 0, Report(Verdict.FINISHED, Action.FORGET, 0, outcome))
+
+    def complete(self, groups: dict[str, records.Item]) -> list[records.Outcome]:
+        try:
+            return records.collate(groups, self.using)
+        except Exception as error:
+            if databases.is_connection_error(error) or databases.is_busy(error):
+                raise
+            # No outage: it would fail for ever, and hold up all results.
+            logger.exception("Of these iterables one cannot be completed: %s", sorted(groups))
+            return []
 
     def cache(self, entry: Entry) -> None:
         """Keep a result in the cache, where its task asked for that."""

@@ -1,0 +1,100 @@
+"""What the database, a broker or user code refuses costs itself, and never stands in the way."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from django_q import records
+from django_q.cluster.lane import Action, Report, Verdict
+from django_q.cluster.monitor import MOST_CHARACTERS, Monitor
+from django_q.errors import UnsupportedByBroker
+from django_q.models import Task
+from tests.cluster.test_monitor import entries
+from tests.harness import Project
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def monitor(pauses: list[float]) -> Monitor:
+    board = SimpleNamespace(monitor_bell=SimpleNamespace(wait=pauses.append))
+    crew: Any = SimpleNamespace(board=board, list_key="queue")
+    monitor = Monitor("Process-1", crew)
+    monitor.shares_transaction = False
+    return monitor
+
+
+@pytest.mark.django_db
+def test_results_wait_for_a_table_that_is_not_there_yet(
+    monitor: Monitor, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = records.write
+
+    def write_once_migrated(outcomes: Any, using: str) -> Any:
+        if len(pauses) < 3:
+            raise OperationalError("no such table: django_q_task")
+        return write(outcomes, using)
+
+    monkeypatch.setattr(records, "write", write_once_migrated)
+
+    monitor.write(entries(4))
+
+    assert Task.objects.filter(success=True).count() == 4
+
+
+@pytest.mark.django_db
+def test_an_iterable_that_cannot_be_completed_holds_up_nobody(
+    monitor: Monitor, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise AttributeError("a class that is no more")
+
+    monkeypatch.setattr(records, "collate", fail)
+
+    assert monitor.complete({}) == []
+    assert pauses == []
+
+
+def test_a_link_that_the_broker_refuses_holds_up_nobody(
+    monitor: Monitor, pauses: list[float]
+) -> None:
+    def refuse(package: Any) -> Any:
+        raise UnsupportedByBroker("too large")
+
+    monitor.broker = SimpleNamespace(enqueue=refuse)  # type: ignore[assignment]
+    [entry] = entries(1)
+    link = records.Link("queue", "package")
+    outcome = entry.outcome._replace(link=link)
+    entry.report = Report(Verdict.FINISHED, Action.ACKNOWLEDGE, 0, outcome)
+    entry.recorded = records.Recorded.NEW
+
+    monitor.enqueue_links([entry])
+
+    assert pauses == []
+
+
+def test_the_size_of_an_entry_is_that_of_its_columns() -> None:
+    [entry] = entries(1)
+    row = entry.outcome.row._replace(result="x" * MOST_CHARACTERS, args=None, kwargs=None)
+    entry.report = entry.report._replace(outcome=entry.outcome._replace(row=row))
+
+    assert entry.size == MOST_CHARACTERS
+
+
+def test_an_item_that_ends_its_worker_is_not_tried_for_ever(project: Project) -> None:
+    project.configure({"workers": 1, "retry": 1, "backoff": 0})
+    project.run(
+        "from django_q.tasks import async_iter\n"
+        "async_iter('tests.jobs.kill_process', [('a',), ('b',)])"
+    )
+    cluster = project.start_cluster()
+
+    project.wait_until(lambda: not project.query("SELECT 1 FROM django_q_ormq"), what="the end")
+
+    assert project.starts() == {"a": 2, "b": 2}
+    assert cluster.stop() == 0
