@@ -8,14 +8,12 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import shutil
 import socket
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 from django_q.cluster.doorbell import Doorbell
+from django_q.cluster.folder import PrivateFolder
 from django_q.cluster.lane import LANE_BYTES, Lane
 from django_q.cluster.ring import WORD
 
@@ -71,7 +69,8 @@ class Board:
 
     def __init__(self, workers: int) -> None:
         self.born = time.time()
-        self.folder = Path(tempfile.mkdtemp(prefix="django-q-"))
+        self._home = PrivateFolder()
+        self.folder = self._home.path
         # A dead worker's lane stays in use until its last package is settled, so there are more
         # lanes than workers.
         count = 2 * workers + 2
@@ -164,7 +163,7 @@ class Board:
 
     def remove(self) -> None:
         """Delete the folder of large bodies; by main, when everybody has left."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._home.remove()
 
 
 def is_running(pid: int) -> bool:

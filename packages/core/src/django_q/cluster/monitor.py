@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -165,7 +165,8 @@ class Monitor:
     def entry(self, lane: Lane, number: int, tries: int) -> Entry:
         if tries > COMMIT_DEATHS:
             # Not even looked at: what it holds may be what ended the monitors.
-            return Entry(lane, number, self.unrecordable(lane, number))
+            report = self.or_leave(partial(self.unrecordable, lane, number))
+            return Entry(lane, number, report)
         while True:
             try:
                 entry = Entry(lane, number, lane.read_report(number))
@@ -190,10 +191,21 @@ class Monitor:
         )
         return Report(Verdict.FINISHED, Action.ACKNOWLEDGE, 0, result.outcome, str(error))
 
+    @staticmethod
+    def or_leave(make: Callable[[], Report]) -> Report:
+        """The report in a worker's stead; where it cannot be made the package is left to lapse,
+        which is counted, so that it comes to an end. Raised, it would end one monitor after the
+        other."""
+        try:
+            return make()
+        except Exception:
+            logger.exception("What became of a package cannot be told; it is presented again")
+            return Report(Verdict.REJECTED, Action.FORGET, 0)
+
     def bury(self, lane: Lane) -> list[Entry]:
         """What a dead worker left: the package it had started, if any, as a failed attempt."""
         if lane.started > max(lane.done, lane.committed):
-            return [Entry(lane, lane.started, self.autopsy(lane))]
+            return [Entry(lane, lane.started, self.or_leave(partial(self.autopsy, lane)))]
         # Nothing more comes from this lane; what was never started is the pusher's.
         lane.committed = lane.written
         self.board.decisions += 1

@@ -116,5 +116,7 @@ class Ring:
 
     def _write_file(self, number: int, content: bytes) -> None:
         path = self._folder / self._file(number)
+        # Some machines clear their temporary folder of what is old.
+        self._folder.mkdir(0o700, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(content)
