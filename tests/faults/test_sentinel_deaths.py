@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from django_q.cluster.board import Board
-from django_q.cluster.sentinel import ROLES, Sentinel
+from django_q.cluster.sentinel import ROLES, WORKER, Sentinel
 from tests.harness import ClusterProcess, Project
 
 SUBREAPER = """\
@@ -91,5 +91,5 @@ def test_a_machine_that_cannot_fork_costs_neither_the_sentinel_nor_a_lane(
     sentinel.revive()
 
     assert board.live_lanes == []
-    assert sentinel.not_before > 0
+    assert sentinel.restraints[WORKER].seconds_left > 0
     board.remove()

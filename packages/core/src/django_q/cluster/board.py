@@ -10,6 +10,7 @@ import mmap
 import os
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 from django_q.cluster.doorbell import Doorbell
@@ -180,4 +181,14 @@ def is_running(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Is it dead, and its parent slow to notice? In many a container the init never does."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    # "pid (name) state …", and the name may hold anything.
+    return stat.rpartition(b")")[2].split()[:1] == [b"Z"]

@@ -8,8 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
-from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -28,20 +26,17 @@ from django_q.cluster.crew import (
 )
 from django_q.cluster.lane import Lane, Reason
 from django_q.cluster.metrics import forget_process
+from django_q.cluster.restraint import Restraint
 
 logger = logging.getLogger("django-q")
 
 END_SECONDS = 5
 """How long before the end of `stop_timeout` running tasks are ended, so that they are released."""
 
-DEATHS_IN_A_ROW = 3
-DEATHS_SECONDS = 10
-"""This many deaths in this time make the sentinel pause before it replaces the next one."""
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
-
 ROLES = ("monitor", "pusher", "scheduler")
 """The processes of which there is one, in the order in which they start."""
+
+WORKER = "worker"
 
 
 class Sentinel:
@@ -58,9 +53,7 @@ class Sentinel:
         self.workers: dict[int, BaseProcess] = {}
         self.available: list[int] = []
         self.places: dict[int, int] = {}
-        self.deaths: deque[float] = deque(maxlen=DEATHS_IN_A_ROW)
-        self.pause = 0.0
-        self.not_before = 0.0
+        self.restraints = {role: Restraint() for role in (*ROLES, WORKER)}
         self.suspects: dict[int, int] = {}
         self.stop_deadline = 0
         self.ended_tasks = False
@@ -155,7 +148,7 @@ class Sentinel:
                 del self.helpers[role]
                 if not self.board.stop_requested or process.exitcode != 0:
                     logger.error("%s (%s) died: %s", process.name, role, process.exitcode)
-                    self.count_death()
+                    self.restraints[role].count_death()
                 setattr(self.board, role, 0)
                 forget_process(process.pid)
                 process.close()
@@ -164,7 +157,7 @@ class Sentinel:
         exitcode = process.exitcode or 0
         if exitcode != 0 and lane.reason == Reason.NONE:
             logger.error("%s died: %s", process.name, exitcode)
-            self.count_death()
+            self.restraints[WORKER].count_death()
         lane.close(exitcode)
         forget_process(process.pid)
         process.close()
@@ -172,40 +165,31 @@ class Sentinel:
         self.board.keeper_bell.shout()
         self.board.pusher_bell.ring()
 
-    def count_death(self) -> None:
-        """Slow down when processes die one after the other."""
-        now = time.monotonic()
-        self.deaths.append(now)
-        if len(self.deaths) == DEATHS_IN_A_ROW and now - self.deaths[0] < DEATHS_SECONDS:
-            self.hold_back()
-        else:
-            self.pause = 0.0
-
-    def hold_back(self) -> None:
-        """Start nothing for a while, longer each time."""
-        self.pause = min(self.pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
-        self.not_before = time.monotonic() + self.pause
-
     def revive(self) -> None:
         """Replace what is missing; where the machine has no room for it, a little later."""
-        if time.monotonic() < self.not_before:
-            return
-        try:
-            self.start_missing()
-        except OSError as error:
-            logger.error("%s cannot start a process: %s", self.name, error)
-            self.hold_back()
+        for role in self.missing():
+            if self.restraints[role].seconds_left > 0:
+                continue
+            try:
+                self.replace(role)
+            except OSError as error:
+                logger.error("%s cannot start a process: %s", self.name, error)
+                self.restraints[role].hold_back()
 
-    def start_missing(self) -> None:
-        for role in self.wanted():
-            if role not in self.helpers:
+    def missing(self) -> list[str]:
+        """The roles in which somebody is missing."""
+        lacks_workers = not self.stopping and len(self.workers) < self.settings.workers
+        helpers = [role for role in self.wanted() if role not in self.helpers]
+        return [*helpers, WORKER] if lacks_workers else helpers
+
+    def replace(self, role: str) -> None:
+        if role == WORKER:
+            while len(self.workers) < self.settings.workers and self.start_worker():
                 self.board.reincarnations += 1
-                logger.info("Reincarnating the %s", role)
-                self.start_helper(role)
-        while not self.stopping and len(self.workers) < self.settings.workers:
-            if not self.start_worker():
-                return
+        else:
             self.board.reincarnations += 1
+            logger.info("Reincarnating the %s", role)
+            self.start_helper(role)
 
     def end_the_overdue(self) -> None:
         """Kill workers whose task is past its deadline on two looks in a row."""
@@ -253,9 +237,8 @@ class Sentinel:
             deadline = self.board.lanes[index].deadline
             if deadline:
                 nap = min(nap, max(clock.seconds_until(deadline), 0.05))
-        missing = len(self.workers) < self.settings.workers or len(self.helpers) < 3
-        if missing and not self.stopping:
-            nap = min(nap, max(self.not_before - time.monotonic(), 0.01))
+        for role in self.missing():
+            nap = min(nap, max(self.restraints[role].seconds_left, 0.01))
         return nap
 
     # Stopping
