@@ -10,7 +10,8 @@ from django_q.brokers.base import Broker, Delivery
 from django_q.cluster import clock
 from django_q.cluster.board import Board
 from django_q.cluster.dealer import Dealer
-from django_q.cluster.lane import Lane, State
+from django_q.cluster.keeper import Keeper
+from django_q.cluster.lane import Action, Lane, State
 from django_q.cluster.pusher import Pusher
 
 
@@ -148,3 +149,53 @@ def test_what_finds_no_lane_does_not_wait_until_its_lease_ends(
     pusher.push([package(key, lapses=1) for key in "abc"])
 
     assert pusher.broker.released == ["c.1"]
+
+
+class Picky(Leasing):
+    """A broker that raises where it no longer knows a receipt, as those of 1.x do."""
+
+    answers = True
+
+    def acknowledge_many(self, receipts: list[Any]) -> list[Any]:
+        if "bad.1" in receipts or not self.answers:
+            raise ValueError("the receipt has expired")
+        self.released += receipts
+        return []
+
+    def ping(self) -> bool:
+        return self.answers
+
+
+def settled_by(board: Board, broker: Picky) -> Keeper:
+    """A keeper of one lane whose two packages have been run and recorded."""
+    lane = board.lanes[0]
+    dealer = Dealer(board, SETTINGS, Picky)
+    dealer.deal([package("bad")])
+    lane.put(package("good"))
+    dealer.adopt()
+    lane.started = lane.done = lane.committed = 2
+    for number in (1, 2):
+        lane.set_action(number, Action.ACKNOWLEDGE)
+    crew: Any = SimpleNamespace(board=board, settings=SETTINGS, broker_class=Picky, list_key="q")
+    keeper = Keeper(crew, dealer)
+    keeper.broker = broker
+    return keeper
+
+
+def test_a_receipt_that_the_broker_refuses_does_not_hold_up_the_others(board: Board) -> None:
+    broker = Picky()
+
+    settled_by(board, broker).settle()
+
+    assert broker.released == ["good.1"]
+    assert board.lanes[0].settled == 2
+
+
+def test_what_a_broker_that_is_away_was_not_told_stays_unsettled(board: Board) -> None:
+    broker = Picky()
+    broker.answers = False
+
+    with pytest.raises(ValueError, match="expired"):
+        settled_by(board, broker).settle()
+
+    assert board.lanes[0].settled == 0

@@ -10,8 +10,10 @@ import logging
 import os
 import threading
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 
-from django_q.brokers.base import Broker, Delivery, Package
+from django_q.brokers.base import Broker, Delivery, Package, Receipt
 from django_q.cluster import clock
 from django_q.cluster.crew import Crew
 from django_q.cluster.dealer import Dealer
@@ -160,13 +162,41 @@ class Keeper:
         receipts = [receipt for receipt in receipts if receipt is not None]
         if receipts:
             # One that was superseded is refused: its result stands, and the other run's is next.
-            self.broker.acknowledge_many(receipts)
+            self.tell(self.broker.acknowledge_many, receipts)
         self.close(records)
+
+    def tell(self, settle: Callable[[list[Receipt]], object], receipts: list[Receipt]) -> None:
+        """Settle claims; one that the broker answers with an error holds up only itself.
+
+        Brokers of Django Q2 raise where a claim is too old. It lapses then, if it has not yet.
+        """
+        try:
+            settle(receipts)
+        except Exception:
+            if not self.broker.ping():
+                raise
+            for receipt in receipts:
+                self.tell_of_one(settle, receipt)
+
+    def tell_of_one(self, settle: Callable[[list[Receipt]], object], receipt: Receipt) -> None:
+        try:
+            settle([receipt])
+        except Exception as error:
+            if not self.broker.ping():
+                raise
+            logger.error("The broker refuses a receipt: %s: %s", type(error).__name__, error)
 
     def release(self, records: list[tuple[Lane, int]], delay: float, count: bool) -> None:
         deliveries = [self.dealer.delivery(*record) for record in records]
-        give_back(self.broker, deliveries, delay, count)
-        self.close(records)
+        receipts = [delivery.receipt for delivery in deliveries if delivery.receipt is not None]
+        if receipts and self.broker.supports_release:
+            self.tell(partial(self.broker.release, delay=delay, count=count), receipts)
+            self.close(records)
+            return
+        for record, delivery in zip(records, deliveries, strict=True):
+            # One by one, so that an outage in between makes none of them twice.
+            give_back(self.broker, [delivery])
+            self.close([record])
 
     def hand_on(self, records: list[tuple[Lane, int]]) -> None:
         """Give packages that a worker dropped to another one, or back to the broker."""
@@ -218,13 +248,11 @@ class Keeper:
         self.advance(lane)
 
 
-def give_back(
-    broker: Broker, deliveries: list[Delivery], delay: float = 0, count: bool = False
-) -> None:
+def give_back(broker: Broker, deliveries: list[Delivery]) -> None:
     """Return packages to the broker; one that has no receipt is enqueued again."""
     receipts = [delivery.receipt for delivery in deliveries if delivery.receipt is not None]
     if receipts and broker.supports_release:
-        broker.release(receipts, delay, count)
+        broker.release(receipts)
     for delivery in deliveries:
         if delivery.receipt is None:
             broker.enqueue(_as_enqueued(delivery.package))
