@@ -199,3 +199,15 @@ def test_what_a_broker_that_is_away_was_not_told_stays_unsettled(board: Board) -
         settled_by(board, broker).settle()
 
     assert board.lanes[0].settled == 0
+
+
+def test_what_the_only_worker_dropped_returns_to_it(board: Board) -> None:
+    only = board.lanes[0]
+    board.lanes[1].close(0)
+    keeper = settled_by(board, Picky())
+    for number in (1, 2):
+        only.set_action(number, Action.RETURN)
+
+    keeper.settle()
+
+    assert (only.state(1), keeper.dealer.held["bad"]) == (State.MOVED, (only, 3))

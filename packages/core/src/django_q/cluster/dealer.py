@@ -204,8 +204,11 @@ class Dealer:
                 if numbers:
                     yield lane, numbers
 
-    def move(self, lane: Lane, numbers: list[int]) -> None:
-        """Give packages of one lane to others with room; what finds none stays where it is."""
+    def move(self, lane: Lane, numbers: list[int], may_return: bool = False) -> None:
+        """Give packages of one lane to others with room; what finds none stays where it is.
+
+        What its worker has dropped already may return to the same lane: there may be no other.
+        """
         for number in numbers:
             delivery = self.delivery(lane, number)
             with self.lock:
@@ -213,7 +216,11 @@ class Dealer:
                 if holder is not None and holder != (lane, number):
                     lane.set_state(number, State.MOVED)
                     continue
-                others = [o for o in self.board.live_lanes if o is not lane and self.room_in(o) > 0]
+                others = [
+                    other
+                    for other in self.board.live_lanes
+                    if (may_return or other is not lane) and self.room_in(other) > 0
+                ]
                 known = self.held.pop(delivery.key, None)
                 if self._place(delivery, others):
                     lane.set_state(number, State.MOVED)

@@ -204,7 +204,7 @@ class Keeper:
             self.release(records, 0, False)
             return
         for lane, number in records:
-            self.dealer.move(lane, [number])
+            self.dealer.move(lane, [number], may_return=True)
 
     def close(self, records: list[tuple[Lane, int]]) -> None:
         for lane, number in records:
