@@ -170,8 +170,8 @@ def settled_by(board: Board, broker: Picky) -> Keeper:
     """A keeper of one lane whose two packages have been run and recorded."""
     lane = board.lanes[0]
     dealer = Dealer(board, SETTINGS, Picky)
-    dealer.deal([package("bad")])
-    lane.put(package("good"))
+    for key in ("bad", "good"):
+        lane.put(package(key))
     dealer.adopt()
     lane.started = lane.done = lane.committed = 2
     for number in (1, 2):
