@@ -126,7 +126,7 @@ class Pusher:
         self.bell.wait(seconds, lambda: self.board.stopping)
 
     def gives_up(self) -> bool:
-        if self.board.stopping:
+        if self.board.stopping or self.board.failed:
             return True
         waited = (clock.now() - self.born) / clock.NANOSECONDS
         if not self.board.connected and waited > self.crew.settings.connect_timeout:
