@@ -20,8 +20,7 @@ from django_q.brokers import Broker, get_broker
 from django_q.cluster import clock
 from django_q.cluster.board import Board, is_running
 from django_q.cluster.crew import SIGNALS, Crew, get_mp_context, leave_nothing_open, set_title
-from django_q.cluster.roles import run_sentinel
-from django_q.cluster.sentinel import END_SECONDS
+from django_q.cluster.sentinel import END_SECONDS, run_sentinel
 from django_q.cluster.states import status_of
 from django_q.conf import Conf, get_settings
 from django_q.errors import ConfigurationError

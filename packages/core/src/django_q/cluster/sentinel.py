@@ -27,6 +27,7 @@ from django_q.cluster.crew import (
 from django_q.cluster.lane import Lane, Reason
 from django_q.cluster.metrics import forget_process
 from django_q.cluster.restraint import Restraint
+from django_q.cluster.roles import run_helper, run_worker
 
 logger = logging.getLogger("django-q")
 
@@ -88,16 +89,12 @@ class Sentinel:
     # Starting
 
     def start_helper(self, role: str) -> None:
-        from django_q.cluster.roles import run_helper
-
         process = self.fork(run_helper, f"Process-{uuid4().hex}", role, self.crew)
         self.helpers[role] = process
         setattr(self.board, role, process.pid)
 
     def start_worker(self) -> bool:
         """Start a worker on a free lane; False while every lane has unfinished business."""
-        from django_q.cluster.roles import run_worker
-
         lane = next((lane for lane in self.board.lanes if lane.is_free), None)
         if lane is None:
             return False
@@ -297,6 +294,12 @@ class Sentinel:
             bells = [self.board.sentinel_bell.fileno(), self.children_bell]
             wait(bells, max(0.0, min(nap, 0.5)) + 0.001)
         _drain(self.children_bell)
+
+
+def run_sentinel(name: str, crew: Crew, lifeline: Connection, other_end: Connection) -> None:
+    """The life of the sentinel. It closes main's end of the lifeline, or would never see EOF."""
+    other_end.close()
+    Sentinel(name, crew, lifeline).run()
 
 
 def _wake_on_children() -> int:
