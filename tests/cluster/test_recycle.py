@@ -23,6 +23,22 @@ def test_recycle_replaces_a_worker_after_exactly_so_many_tasks(project: Project)
     assert "died" not in cluster.log
 
 
+def test_a_cluster_that_replaces_every_worker_after_each_task_still_runs_them_all_once(
+    project: Project,
+) -> None:
+    project.configure({"workers": 2, "recycle": 1})
+    project.run(
+        "from django_q.tasks import async_task\n"
+        "[async_task('tests.jobs.ok', i) for i in range(60)] and None"
+    )
+
+    cluster = project.start_cluster("--run-once")
+
+    assert cluster.wait(60) == 0
+    starts = project.starts()
+    assert len(starts) == starts.total() == 60
+
+
 def test_max_rss_replaces_a_worker_that_has_grown(project: Project) -> None:
     project.configure({"workers": 1, "max_rss": 200_000})
     project.run(

@@ -90,6 +90,7 @@ def test_what_waits_behind_a_killed_worker_goes_to_the_others_at_once(project: P
 def test_a_killed_sentinel_takes_its_children_with_it_and_is_replaced(project: Project) -> None:
     cluster = project.start_cluster()
     worker = cluster.pid_of("ready for work at")
+    cluster.wait_for_line("running")
     mark = cluster.mark()
 
     os.kill(cluster.pid_of("guarding cluster at"), signal.SIGKILL)

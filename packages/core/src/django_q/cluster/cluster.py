@@ -6,12 +6,12 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import select
 import signal
 import socket
 import threading
 import time
 import uuid
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
@@ -108,6 +108,7 @@ class Cluster:
         self.start_sentinel()
         self.wait_until(lambda: self.start_event.is_set() or not self._sentinel_lives(), None)
         if not self.start_event.is_set():
+            self.clear_away()
             raise RuntimeError("The sentinel ended before the cluster had started; see the log.")
         logger.info("Q Cluster %s running.", self.name)
         return self.pid
@@ -243,7 +244,7 @@ class Cluster:
             waited_for.append(self.board.main_bell)
         if self.sentinel is not None and self._sentinel_lives():
             waited_for.append(self.sentinel.sentinel)
-        ready, _, _ = select.select(waited_for, [], [], seconds)
+        ready = wait(waited_for, seconds)
         if self._heard in ready:
             os.read(self._heard, 4096)
         if self.board is not None:

@@ -115,7 +115,8 @@ class Dealer:
         ahead = self._paces[lane.index].ahead()
         if ahead == 0:
             return int(lane.is_idle)
-        return ahead - waiting
+        # What goes beyond the worker's last package would have to be taken back.
+        return min(ahead - waiting, lane.left - (lane.written - lane.done))
 
     def _is_reserved(self, lane: Lane) -> bool:
         """Has it a package that ended a worker or a cluster before? Such a one is alone, so that

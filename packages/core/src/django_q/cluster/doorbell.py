@@ -19,6 +19,9 @@ class Doorbell:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
+        # Not select(), which knows no descriptor above 1023: a large cluster has more.
+        self._ear = select.poll()
+        self._ear.register(self._reader, select.POLLIN)
 
     def __del__(self) -> None:
         os.close(self._reader)
@@ -45,7 +48,7 @@ class Doorbell:
         try:
             # Looked at after the word is set: whoever comes later sees that we sleep, and rings.
             if ready is None or not ready():
-                select.select([self._reader], [], [], max(0.0, min(seconds, SAFETY_SECONDS)))
+                self._ear.poll(max(0.0, min(seconds, SAFETY_SECONDS)) * 1000)
         finally:
             self._sleeping[0] = 0
         self.silence()

@@ -232,11 +232,20 @@ class Keeper:
             for lane in self.board.lanes:
                 self.release_unstarted(lane)
             return
-        for lane, numbers in self.dealer.orphans():
-            self.dealer.move(lane, numbers)
+        for lane, numbers in list(self.dealer.orphans()):
+            if self.is_cramped():
+                self.release([(lane, number) for number in numbers], 0, False)
+            else:
+                self.dealer.move(lane, numbers)
             self.advance(lane)
         for lane in self.dealer.stuck_lanes():
             self.dealer.move(lane, self.dealer.recall(lane))
+
+    def is_cramped(self) -> bool:
+        """Does what dead workers left behind keep new ones from having a lane?"""
+        lanes = self.board.lanes
+        missing = sum(lane.is_alive for lane in lanes) < self.crew.settings.workers
+        return missing and not any(lane.is_free for lane in lanes)
 
     def release_unstarted(self, lane: Lane) -> None:
         if lane.is_alive:

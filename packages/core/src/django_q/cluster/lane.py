@@ -8,6 +8,7 @@ by plain stores of single words. Records are numbered from 1, and in a lane whos
 from __future__ import annotations
 
 import pickle
+import sys
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
@@ -17,7 +18,7 @@ from django_q.brokers.base import Delivery
 from django_q.cluster.ring import FIRST_FREE_WORD, RING_BYTES, SPARE, WORD, Ring, Torn
 from django_q.records import Outcome, Row
 
-LANE_WORDS = 16
+LANE_WORDS = 32
 LANE_BYTES = LANE_WORDS * WORD + 2 * RING_BYTES
 
 RECEIPT_MARGIN = 512
@@ -141,6 +142,8 @@ class Lane:
     """sentinel: the record for which it ended the worker"""
     blocked = Word(15)
     """worker: it waits for room in the outbox"""
+    left = Word(16)
+    """worker: how many more packages it will run before it is replaced"""
 
     def __init__(self, index: int, memory: memoryview, folder: Path) -> None:
         self.index = index
@@ -165,11 +168,12 @@ class Lane:
         """Has the monitor nothing left to do for its dead worker?"""
         return not self.is_alive and self.committed == self.written
 
-    def open(self) -> None:
-        """Make the lane ready for a new worker; before it is forked."""
+    def open(self, left: int = sys.maxsize) -> None:
+        """Make the lane ready for a new worker that will run `left` packages; before its fork."""
         self.started = self.done = self.committed
         self.deadline = self.exitcode = self.reason = self.accused = self.blocked = 0
         self.pid = 0
+        self.left = left
         self.generation += 1
 
     def close(self, exitcode: int) -> None:

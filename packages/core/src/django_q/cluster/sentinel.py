@@ -98,7 +98,7 @@ class Sentinel:
         lane = next((lane for lane in self.board.lanes if lane.is_free), None)
         if lane is None:
             return False
-        lane.open()
+        lane.open(self.settings.recycle)
         name = f"Process-{uuid4().hex}"
         try:
             process = self.fork(

@@ -148,7 +148,8 @@ class Worker:
     def perform(
         self, task: dict[str, Any], delivery: Delivery, attempt: int, first: bool
     ) -> Report:
-        task["cluster"] = self.settings.cluster_name
+        # 1.x handlers look for both; the receipt itself is the pusher's alone.
+        task["cluster"], task["ack_id"] = self.settings.cluster_name, None
         ack_failure = bool(task.get("ack_failure"))
         what = execution.description(task)
         logger.info("%s processing %s", self.name, what)
@@ -232,7 +233,9 @@ class Worker:
     # Recycling
 
     def consider_recycling(self) -> None:
-        """Leave after `recycle` packages or above `max_rss`; a new worker takes the lane over."""
+        """Leave after `recycle` packages or above `max_rss`; a new worker takes the place over."""
+        if self.settings.recycle_is_explicit:
+            self.lane.left = self.settings.recycle - self.count
         if self.count >= self.settings.recycle:
             age = (clock.now() - self.born) / clock.NANOSECONDS
             self.leaving |= self.settings.recycle_is_explicit or age >= YOUNG_SECONDS

@@ -60,5 +60,8 @@ class Command(BaseCommand):
         Task.objects.only("id", "worker_deaths").first()
         Schedule.objects.only("id", "error").first()
         cluster = Cluster()
-        cluster.start()
+        try:
+            cluster.start()
+        except RuntimeError as error:
+            raise CommandError(str(error)) from error
         return cluster.run_until_empty() if options["run_once"] else cluster.join()
