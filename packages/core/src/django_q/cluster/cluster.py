@@ -148,7 +148,8 @@ class Cluster:
                 if self._stopped_orderly():
                     break
                 self.replace_sentinel()
-            self.rest(1.0)
+            # Named here, alive or not: it may have ended since it was asked above.
+            self.rest(1.0, *self._end_of_sentinel())
         return self.finish()
 
     def run_until_empty(self) -> int:
@@ -237,13 +238,11 @@ class Cluster:
 
     # Waiting
 
-    def rest(self, seconds: float) -> None:
-        """Sleep until a signal, the sentinel's end, or a ring of the board."""
-        waited_for: list[Any] = [self._heard]
+    def rest(self, seconds: float, *others: int) -> None:
+        """Sleep until a signal, a ring of the board, or until one of the others is readable."""
+        waited_for: list[Any] = [self._heard, *others]
         if self.board is not None:
             waited_for.append(self.board.main_bell)
-        if self.sentinel is not None and self._sentinel_lives():
-            waited_for.append(self.sentinel.sentinel)
         ready = wait(waited_for, seconds)
         if self._heard in ready:
             os.read(self._heard, 4096)
@@ -262,6 +261,10 @@ class Cluster:
 
     def _sentinel_lives(self) -> bool:
         return self.sentinel is not None and self.sentinel.exitcode is None
+
+    def _end_of_sentinel(self) -> list[int]:
+        """What becomes readable when the sentinel ends, and stays so."""
+        return [] if self.sentinel is None else [self.sentinel.sentinel]
 
     def _has_given_up(self) -> bool:
         return self.board is not None and bool(self.board.failed)
