@@ -77,6 +77,7 @@ def test_every_call_takes_the_parameters_that_it_took(path: str) -> None:
         assert parameter.default is not parameter.empty or parameter.kind in optional
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("path", SURFACE["attributes"])
 def test_every_object_has_the_attributes_that_it_had(path: str) -> None:
     makers: dict[str, Any] = {

@@ -21,6 +21,7 @@ os.execv(sys.executable, [sys.executable, "manage.py", "qcluster"])
 
 def kill_sentinel(cluster: ClusterProcess, since: int = 0) -> None:
     """Kill the sentinel and wait for the cluster of the next one."""
+    cluster.wait_for_line("running")
     cluster.wait_for_line("pushing tasks at", since=since)
     mark = cluster.mark()
     os.kill(cluster.pid_of("guarding cluster at", since=since), signal.SIGKILL)
@@ -78,7 +79,7 @@ def test_a_machine_that_cannot_fork_costs_neither_the_sentinel_nor_a_lane(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     board = Board(1)
-    settings = SimpleNamespace(workers=1, cpu_affinity=0)
+    settings = SimpleNamespace(workers=1, cpu_affinity=0, recycle=500)
     crew: Any = SimpleNamespace(settings=settings, board=board)
     sentinel = Sentinel("Process-1", crew, None)
 
