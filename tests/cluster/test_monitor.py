@@ -9,8 +9,9 @@ import pytest
 from django.utils import timezone
 
 from django_q import records
+from django_q.cluster.clerk import Clerk, Entry
 from django_q.cluster.lane import Action, Report, Verdict
-from django_q.cluster.monitor import Entry, Monitor
+from django_q.cluster.patience import Patience
 from django_q.models import Task
 
 AWAY = 3
@@ -39,13 +40,18 @@ def entries(count: int) -> list[Entry]:
     return made
 
 
+def clerk_with(pauses: list[float]) -> Clerk:
+    """A clerk that notes its pauses instead of making them, and settles nothing itself."""
+    patience = Patience("it", wait=pauses.append, give_up=lambda: False)
+    broker: Any = SimpleNamespace(commits_with=lambda using: False)
+    crew: Any = SimpleNamespace(list_key="queue")
+    return Clerk(crew, broker, "default", patience=patience, broker_patience=patience)
+
+
 @pytest.mark.django_db
 def test_results_are_kept_until_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    board = SimpleNamespace(monitor_bell=SimpleNamespace(wait=pauses.append))
-    crew: Any = SimpleNamespace(board=board, list_key="queue")
-    monitor = Monitor("Process-1", crew)
-    monitor.shares_transaction = False
+    clerk = clerk_with(pauses)
     write = records.write
 
     def write_if_it_is_back(outcomes: Sequence[records.Outcome], using: str) -> Any:
@@ -57,7 +63,7 @@ def test_results_are_kept_until_the_database_is_back(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(records, "write", write_if_it_is_back)
 
-    [written] = monitor.write(entries(5))
+    [written] = clerk.write(entries(5))
 
     assert len(pauses) == AWAY
     assert [entry.recorded for entry in written] == [records.Recorded.NEW] * 5

@@ -64,6 +64,6 @@ def test_a_package_that_cannot_be_read_any_more_ends_no_monitor() -> None:
     def vanished() -> Any:
         raise FileNotFoundError("in-1-1")
 
-    report = monitor.or_leave(vanished)
+    report = monitor.coroner.or_leave(vanished)
 
     assert (report.verdict, report.action) == (Verdict.REJECTED, Action.FORGET)

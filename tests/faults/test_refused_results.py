@@ -11,7 +11,7 @@ from django_q.cluster.lane import Action, Report, Verdict
 from django_q.cluster.monitor import MOST_CHARACTERS, Monitor
 from django_q.errors import UnsupportedByBroker
 from django_q.models import Task
-from tests.cluster.test_monitor import entries
+from tests.cluster.test_monitor import clerk_with, entries
 from tests.harness import Project
 
 
@@ -24,14 +24,12 @@ def pauses() -> list[float]:
 def monitor(pauses: list[float]) -> Monitor:
     board = SimpleNamespace(monitor_bell=SimpleNamespace(wait=pauses.append))
     crew: Any = SimpleNamespace(board=board, list_key="queue")
-    monitor = Monitor("Process-1", crew)
-    monitor.shares_transaction = False
-    return monitor
+    return Monitor("Process-1", crew)
 
 
 @pytest.mark.django_db
 def test_results_wait_for_a_table_that_is_not_there_yet(
-    monitor: Monitor, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = records.write
 
@@ -42,7 +40,7 @@ def test_results_wait_for_a_table_that_is_not_there_yet(
 
     monkeypatch.setattr(records, "write", write_once_migrated)
 
-    monitor.write(entries(4))
+    clerk_with(pauses).write(entries(4))
 
     assert Task.objects.filter(success=True).count() == 4
 
@@ -60,20 +58,19 @@ def test_an_iterable_that_cannot_be_completed_holds_up_nobody(
     assert pauses == []
 
 
-def test_a_link_that_the_broker_refuses_holds_up_nobody(
-    monitor: Monitor, pauses: list[float]
-) -> None:
+def test_a_link_that_the_broker_refuses_holds_up_nobody(pauses: list[float]) -> None:
     def refuse(package: Any) -> Any:
         raise UnsupportedByBroker("too large")
 
-    monitor.broker = SimpleNamespace(enqueue=refuse)  # type: ignore[assignment]
+    clerk = clerk_with(pauses)
+    clerk.broker = SimpleNamespace(enqueue=refuse)  # type: ignore[assignment]
     [entry] = entries(1)
     link = records.Link("queue", "package")
     outcome = entry.outcome._replace(link=link)
     entry.report = Report(Verdict.FINISHED, Action.ACKNOWLEDGE, 0, outcome)
     entry.recorded = records.Recorded.NEW
 
-    monitor.enqueue_links([entry])
+    clerk.enqueue_links([entry])
 
     assert pauses == []
 
