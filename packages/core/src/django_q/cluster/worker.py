@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 from typing import Any
 
 from django.core.signing import BadSignature
 from django.db import close_old_connections
 from django.utils import timezone
 
-from django_q import package, records
+from django_q import conf, package, records
 from django_q.brokers.base import Delivery
 from django_q.cluster import clock
 from django_q.cluster.crew import Crew, join_crew, set_title
@@ -245,4 +244,8 @@ class Worker:
     @staticmethod
     def rss() -> int:
         """The largest resident set size so far, in KiB."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if conf.resource is not None:
+            return int(conf.resource.getrusage(conf.resource.RUSAGE_SELF).ru_maxrss)
+        if conf.psutil is not None:
+            return int(conf.psutil.Process().memory_info().rss) // 1024
+        return 0
