@@ -1,9 +1,25 @@
 """A cluster that stood still longer than `retry`: what was taken over is its own no more."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 
-from tests.harness import Project
+from tests.harness import ClusterProcess, Project
+
+
+def halt(project: Project, cluster: ClusterProcess) -> None:
+    """Halt a whole cluster, but not while it holds SQLite's one write lock: nobody could go on."""
+    for _ in range(100):
+        cluster.send(signal.SIGSTOP, group=True)
+        with contextlib.closing(sqlite3.connect(project.database_path, timeout=0.2)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                cluster.send(signal.SIGCONT, group=True)
+            else:
+                return
+    raise AssertionError("The cluster held the write lock each time it was halted.")
 
 
 def test_a_halted_cluster_starts_nothing_that_another_has_taken_over(project: Project) -> None:
@@ -19,7 +35,7 @@ def test_a_halted_cluster_starts_nothing_that_another_has_taken_over(project: Pr
     project.wait_until(lambda: "running" in project.starts(), what="the start of the long task")
     project.wait_for_tasks(60)
 
-    halted.send(signal.SIGSTOP, group=True)
+    halt(project, halted)
     gate.open()
     other = project.start_cluster()
     project.wait_for_tasks(121)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from django_q.brokers.base import Broker, Delivery
 from django_q.cluster import clock
@@ -44,7 +44,9 @@ class Dealer:
     def __init__(self, board: Board, settings: Settings, broker: type[Broker]) -> None:
         self.board = board
         self.settings = settings
-        self.lock = threading.Lock()
+        # Held over a renewal too: a package is dealt before it, and extended with all others, or
+        # after it, and then only if its own lease is still young.
+        self.lock = threading.RLock()
         # Work of a broker that cannot renew leases, or has none, must not wait behind other work.
         self.looks_ahead = broker.supports_receipts and broker.supports_lease_renewal
         self.held: dict[str, tuple[Lane, int]] = {}
@@ -125,9 +127,13 @@ class Dealer:
 
     # Dealing
 
-    def deal(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
-        """Put packages into lanes; what found no lane is returned."""
+    def deal(
+        self, deliveries: list[Delivery], may_deal: Callable[[], bool] = lambda: True
+    ) -> list[Delivery]:
+        """Put packages into lanes; what found no lane, or must not be dealt, is returned."""
         with self.lock:
+            if not may_deal():
+                return deliveries
             lanes = self.board.live_lanes
             # Where one has failed there may be more: as few as can be alone are claimed next.
             self._is_cautious = any(is_suspect(delivery) for delivery in deliveries)

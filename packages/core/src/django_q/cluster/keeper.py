@@ -95,10 +95,11 @@ class Keeper:
             return
         if clock.now() < self.next_renewal and not self.patience.is_away:
             return
-        began = clock.now()
-        for lane in self.board.lanes:
-            self.renew_lane(lane)
-        self.board.lease_until = began + int(self.lease * clock.NANOSECONDS)
+        with self.dealer.lock:
+            began = clock.now()
+            for lane in self.board.lanes:
+                self.renew_lane(lane)
+            self.board.lease_until = began + int(self.lease * clock.NANOSECONDS)
         self.next_renewal = began + int(self.lease * clock.NANOSECONDS / 3)
         for bell in self.board.lane_bells:
             bell.ring()

@@ -87,9 +87,9 @@ class Pusher:
 
     def push(self, deliveries: list[Delivery]) -> None:
         """Hand packages to the workers; what comes too late or finds no lane goes back."""
-        until = clock.after(IN_HAND_SECONDS)
-        while deliveries and not self.board.stopping and self.may_deal(until):
-            deliveries = self.dealer.deal(deliveries)
+        may_deal = partial(self.may_deal, clock.after(IN_HAND_SECONDS))
+        while deliveries and not self.board.stopping and may_deal():
+            deliveries = self.dealer.deal(deliveries, may_deal)
             if deliveries:
                 self.bell.wait(0.05)
         if deliveries:
