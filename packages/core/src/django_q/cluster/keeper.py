@@ -123,11 +123,15 @@ class Keeper:
             self.drop_lost(lane, unstarted)
 
     def drop_lost(self, lane: Lane, lost: list[int]) -> None:
-        """Keep packages that are somebody else's now from starting here."""
-        ours = self.dealer.recall(lane) if lane.is_alive else lost
-        for number in set(ours) & set(lost):
+        """Keep packages that are somebody else's now from starting here.
+
+        Given up before they are recalled: the worker may drop them faster than `started` is read
+        again, and what it drops is handed on unless it is known to be lost.
+        """
+        for number in lost:
             self.dealer.forget(lane, number, State.LOST)
-        self.dealer.move(lane, [number for number in ours if number not in lost])
+        if lane.is_alive:
+            self.dealer.move(lane, self.dealer.recall(lane))
 
     # Settling
 
