@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.harness import Project, make_template, temporary_folder
+from tests.databases import SQLite
+from tests.harness import DATABASE_FILE, Project, make_template, temporary_folder
 
 ENQUEUE = "from django_q.tasks import async_task\n"
 
@@ -37,7 +38,7 @@ def main() -> int:
 def new_project(template: Path, **q_cluster: object) -> Iterator[Project]:
     """A project with a database of its own, and nothing left of it afterwards."""
     with temporary_folder() as folder:
-        project = Project(folder, template)
+        project = Project(folder, SQLite(folder / DATABASE_FILE, template))
         project.configure(q_cluster)
         yield project
         project.close()

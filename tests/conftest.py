@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Project, make_template, temporary_folder
+from tests.databases import Database, OnMariaDB, OnPostgreSQL, OnServer, SQLite
+from tests.harness import DATABASE_FILE, Project, make_template, temporary_folder
+from tests.servers import MariaDB, PostgreSQL
 
 
 @pytest.fixture(scope="session")
@@ -14,10 +16,65 @@ def template_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_template(tmp_path_factory.mktemp("template"))
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """Yield a PostgreSQL server; a test that stops it starts it again."""
+    server = PostgreSQL()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """Yield a MariaDB server; a test that stops it starts it again."""
+    server = MariaDB()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the name of a migrated database to copy."""
+    return _migrated(OnPostgreSQL(postgresql), tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def mariadb_template(mariadb: MariaDB, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the name of a migrated database to copy."""
+    return _migrated(OnMariaDB(mariadb), tmp_path_factory)
+
+
 @pytest.fixture
-def project(template_database: Path) -> Iterator[Project]:
+def database_name(request: pytest.FixtureRequest) -> str:
+    """Say which database the project has; parametrise it indirectly for another."""
+    return getattr(request, "param", "sqlite")
+
+
+@pytest.fixture
+def project(database_name: str, request: pytest.FixtureRequest) -> Iterator[Project]:
     """Yield a Django project in a folder of its own; nothing of it survives the test."""
     with temporary_folder() as folder:
-        project = Project(folder, template_database)
-        yield project
-        project.close()
+        database = _database(database_name, folder, request)
+        project = Project(folder, database)
+        try:
+            yield project
+            project.close()
+        finally:
+            database.drop()
+
+
+def _database(name: str, folder: Path, request: pytest.FixtureRequest) -> Database:
+    # Servers are asked for by name: only tests that need one start it.
+    value = request.getfixturevalue
+    if name == "postgresql":
+        return OnPostgreSQL(value("postgresql"), value("postgresql_template"))
+    if name == "mariadb":
+        return OnMariaDB(value("mariadb"), value("mariadb_template"))
+    return SQLite(folder / DATABASE_FILE, value("template_database"))
+
+
+def _migrated(database: OnServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    make_template(tmp_path_factory.mktemp("template"), database)
+    return database.database

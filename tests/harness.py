@@ -1,4 +1,4 @@
-"""A throw-away Django project on SQLite, with real clusters: for tests, fault tests, benchmarks.
+"""A throw-away Django project with real clusters: for tests, fault tests, benchmarks.
 
 def test_a_task_runs(project: Project) -> None:
     project.configure({"workers": 1})
@@ -14,9 +14,7 @@ import json
 import os
 import re
 import select
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -28,18 +26,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.databases import Database, SQLite
 from tests.jobs import LEDGER_VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKER = "DJANGO_Q_TEST_ID"
 SETTINGS_MODULE = "project_settings"
+DATABASE_FILE = "db.sqlite3"
 POLL_SECONDS = 0.02
-
-SQLITE_OPTIONS = {
-    "transaction_mode": "IMMEDIATE",
-    "timeout": 20,
-    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
-}
 
 MANAGE = """\
 import os, sys
@@ -200,21 +194,25 @@ class Gate:
 
 
 class Project:
-    """A Django project in a folder: settings, `manage.py`, SQLite database, ledger, clusters."""
+    """A Django project in a folder: settings, `manage.py`, database, ledger, clusters."""
 
-    def __init__(self, path: Path, template: Path | None = None) -> None:
+    def __init__(self, path: Path, database: Database | None = None) -> None:
         self.path = path
         self.id = uuid.uuid4().hex
         self.settings_path = path / f"{SETTINGS_MODULE}.py"
-        self.database_path = path / "db.sqlite3"
+        self.database = database or SQLite(path / DATABASE_FILE)
         self.ledger_path = path / "ledger"
         self.clusters: list[ClusterProcess] = []
         self._gates: list[Gate] = []
         (path / "manage.py").write_text(MANAGE)
         self.ledger_path.touch()
         self.configure({})
-        if template is not None:
-            shutil.copyfile(template, self.database_path)
+
+    @property
+    def database_path(self) -> Path:
+        """Return the file of a SQLite database."""
+        assert isinstance(self.database, SQLite), self.database
+        return self.database.path
 
     @property
     def env(self) -> dict[str, str]:
@@ -243,11 +241,12 @@ class Project:
                 "django.contrib.auth",
                 "django_q",
             ],
-            "DATABASES": {"default": sqlite_database(self.database_path)},
+            "DATABASES": {"default": self.database.settings},
             "Q_CLUSTER": {"name": "project", "orm": "default", "workers": 2} | Q_CLUSTER,
         }
         settings |= django_settings
         text = "".join(f"{name} = {value!r}\n" for name, value in settings.items())
+        text = self.database.prelude + text
         ast.parse(text)
         self.settings_path.write_text(text)
 
@@ -299,19 +298,12 @@ class Project:
         return cluster
 
     def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run one statement on the database, committed, and return its rows."""
-        with (
-            contextlib.closing(sqlite3.connect(self.database_path, timeout=20)) as connection,
-            connection,
-        ):
-            return connection.execute(sql, parameters).fetchall()
+        """Run one statement on the database, with `?` for values, and return its rows."""
+        return self.database.query(sql, *parameters)
 
     def tasks(self) -> list[dict[str, Any]]:
         """Return the rows of django_q_task, oldest first; result, args, kwargs stay encoded."""
-        with contextlib.closing(sqlite3.connect(self.database_path, timeout=20)) as connection:
-            connection.row_factory = sqlite3.Row
-            rows = connection.execute("SELECT * FROM django_q_task ORDER BY stopped, id")
-            return [dict(row) for row in rows]
+        return self.database.rows("SELECT * FROM django_q_task ORDER BY stopped, id")
 
     def ledger(self) -> list[Note]:
         """Return what the functions of `tests.jobs` noted, in order."""
@@ -384,21 +376,12 @@ class Project:
         assert not problems, "\n".join(problems)
 
 
-def make_template(folder: Path) -> Path:
-    """Migrate a database once, for every project to copy."""
-    project = Project(folder)
+def make_template(folder: Path, database: Database | None = None) -> Path:
+    """Migrate a database once, for every project to copy; return where a SQLite file is."""
+    project = Project(folder, database)
     project.migrate()
     project.close()
-    return project.database_path
-
-
-def sqlite_database(path: Path) -> dict[str, Any]:
-    """Return Django's settings of a SQLite database, set up as the documentation recommends."""
-    return {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": str(path),
-        "OPTIONS": SQLITE_OPTIONS,
-    }
+    return folder / DATABASE_FILE
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness import ClusterProcess, Project, temporary_folder
+from tests.databases import SQLite
+from tests.harness import DATABASE_FILE, ClusterProcess, Project, temporary_folder
 
 GOOD = 40
 DEADLY_ATTEMPTS = 2
@@ -122,7 +123,7 @@ class Aftermath:
 @pytest.fixture(scope="module")
 def aftermath(template_database: Path) -> Iterator[Aftermath]:
     with temporary_folder() as folder:
-        project = Project(folder, template_database)
+        project = Project(folder, SQLite(folder / DATABASE_FILE, template_database))
         (folder / "handlers.py").write_text(HANDLERS)
         project.configure(
             {"max_attempts": 1, "max_worker_deaths": 2, "backoff": 0, "retry": 600},

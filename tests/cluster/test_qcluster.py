@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.harness import Project, sqlite_database
+from tests.databases import SQLite
+from tests.harness import Project
 
 QUEUES = {
     "workers": 2,
@@ -107,7 +108,7 @@ def test_what_a_site_lacks_is_said_in_one_sentence(
     if lacking == "broker":
         project.configure({"orm": None, "broker_class": "django_q.brokers.memory.Memory"})
     elif lacking == "tables":
-        empty = sqlite_database(project.path / "empty.sqlite3")
+        empty = SQLite(project.path / "empty.sqlite3").settings
         project.configure({}, DATABASES={"default": empty})
     elif lacking == "key":
         project.configure({}, SECRET_KEY="")

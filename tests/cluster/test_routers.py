@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Project, sqlite_database
+from tests.databases import SQLite
+from tests.harness import Project
 
 ROUTER = """\
 class Router:
@@ -75,8 +76,8 @@ def configure_replica(project: Project, options: dict[str, Any]) -> None:
     project.configure(
         {"max_attempts": 5, "backoff": 0, **options},
         DATABASES={
-            "default": sqlite_database(project.database_path),
-            "replica": sqlite_database(project.path / "replica.sqlite3"),
+            "default": project.database.settings,
+            "replica": SQLite(project.path / "replica.sqlite3").settings,
         },
         DATABASE_ROUTERS=["routers.Router"],
     )
@@ -126,8 +127,8 @@ def test_a_queue_in_another_database_than_the_results(project: Project) -> None:
     project.configure(
         {"orm": "queue", "max_attempts": 5, "backoff": 0},
         DATABASES={
-            "default": sqlite_database(project.database_path),
-            "queue": sqlite_database(queue),
+            "default": project.database.settings,
+            "queue": SQLite(queue).settings,
         },
     )
 
