@@ -299,10 +299,13 @@ class Broker:
         """Keep `value` under `key` for `timeout` seconds, listed with all others."""
         if self.cache is None:
             return
+        self.cache.set(key, value, timeout)
         keys = self.cache.get(Conf.Q_STAT, [])
         if key not in keys:
+            # Each cluster adds one key and none takes its own away: the list would only grow.
+            living = self.cache.get_many(keys)
+            keys = [each for each in keys if each in living]
             self.cache.set(Conf.Q_STAT, [*keys, key], None)
-        self.cache.set(key, value, timeout)
 
     def get_stat(self, key: str) -> str | None:
         """The value kept under `key`, or None."""
