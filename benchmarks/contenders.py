@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DJANGO = "Django~=5.2.0"
 """The same in both environments, and the newest that every supported Python runs."""
+DRIVERS = ("psycopg[binary]>=3.2", "PyMySQL>=1.1")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Contender:
         ready = folder / "ready"
         if fresh or not ready.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            install(folder, python, [DJANGO, *self.requirements])
+            install(folder, python, [DJANGO, *DRIVERS, *self.requirements])
             ready.touch()
         return python
 
@@ -41,7 +42,7 @@ class Contender:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     def _fingerprint(self) -> str:
-        parts = [sys.version, str(ROOT), DJANGO, *self.requirements]
+        parts = [sys.version, str(ROOT), DJANGO, *DRIVERS, *self.requirements]
         parts += [path.read_text() for path in sorted(ROOT.glob("packages/*/pyproject.toml"))]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 

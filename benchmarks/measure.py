@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.databases import Provider
+from tests.databases import Database
 from tests.harness import session_members, temporary_folder, wait_gone
 
 SITE = Path(__file__).resolve().parent / "site"
@@ -29,6 +30,7 @@ class Site:
 
     python: Path
     folder: Path
+    database: Database
     save_limit: int | None = None
     trace: bool = False
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -39,6 +41,7 @@ class Site:
         env = os.environ | {
             "DJANGO_SETTINGS_MODULE": "bench_settings",
             "PYTHONPATH": str(SITE),
+            "BENCH_DATABASE": str(self.folder / "bench_database.py"),
             "BENCH_FOLDER": str(self.folder),
             "BENCH_SAVE_LIMIT": "" if self.save_limit is None else str(self.save_limit),
             "BENCH_TRACE": "1" if self.trace else "",
@@ -47,7 +50,8 @@ class Site:
 
     def migrate(self) -> None:
         """Make the tables."""
-        (self.folder / "database").mkdir()
+        text = f"{self.database.prelude}DATABASE = {self.database.settings!r}\n"
+        (self.folder / "bench_database.py").write_text(text)
         self._run("-m", "django", "migrate", "--verbosity", "0")
 
     def produce(self, kind: str, count: int) -> Any:
@@ -86,12 +90,10 @@ class Site:
 
     def query(self, sql: str) -> Any:
         """Return the first value that the database answers."""
-        path = self.folder / "database" / "bench.sqlite3"
-        with contextlib.closing(sqlite3.connect(path, timeout=20)) as connection:
-            return connection.execute(sql).fetchone()[0]
+        return self.database.query(sql)[0][0]
 
-    def statements(self) -> list[str]:
-        """Return the traced SQL statements."""
+    def traced(self) -> list[str]:
+        """Return the SQL statements that SQLite's own trace has seen so far."""
         path = self.folder / "statements"
         return path.read_text().splitlines() if path.exists() else []
 
@@ -114,17 +116,25 @@ class Site:
 
 
 @contextlib.contextmanager
-def fresh_site(python: Path, save_limit: int | None = None, trace: bool = False) -> Iterator[Site]:
+def fresh_site(
+    python: Path, provider: Provider, save_limit: int | None = None, trace: bool = False
+) -> Iterator[Site]:
     """Yield a site with an empty database."""
     with temporary_folder() as folder:
-        site = Site(python, folder, save_limit, trace)
+        # A folder of its own: ledger and traces are no events beside the database.
+        (folder / "database").mkdir()
+        database = provider.new(folder / "database")
+        site = Site(python, folder, database, save_limit, trace)
         site.migrate()
         yield site
+        database.drop()
 
 
-def throughput(python: Path, count: int, save_limit: int | None) -> dict[str, Any]:
+def throughput(
+    python: Path, provider: Provider, count: int, save_limit: int | None
+) -> dict[str, Any]:
     """Enqueue `count` trivial tasks, then start a cluster and let it work until all are done."""
-    with fresh_site(python, save_limit) as site:
+    with fresh_site(python, provider, save_limit) as site:
         produced = site.produce("burst", count)
         load = os.getloadavg()[0]
         began = time.time_ns()
@@ -162,9 +172,10 @@ def wait_for_drain(site: Site, cluster: subprocess.Popen[bytes], count: int) -> 
     return time.time_ns()
 
 
-def idleness(python: Path, samples: int, idle_seconds: float) -> dict[str, Any]:
+def idleness(python: Path, provider: Provider, samples: int, idle_seconds: float) -> dict[str, Any]:
     """Measure an idle cluster: how soon it starts a task, what it costs, how fast it stops."""
-    with fresh_site(python, trace=True) as site, site.cluster() as cluster:
+    trace = provider.server is None
+    with fresh_site(python, provider, trace=trace) as site, site.cluster() as cluster:
         began = site.produce("singles", 1)
         wait_for_drain(site, cluster, 1)
         began = site.produce("singles", samples)
@@ -172,7 +183,7 @@ def idleness(python: Path, samples: int, idle_seconds: float) -> dict[str, Any]:
         latencies = start_latencies(began, site.ledger()[1:])
         time.sleep(SETTLE_SECONDS)
         load = os.getloadavg()[0]
-        idle = idle_cost(site, cluster, idle_seconds)
+        idle = idle_cost(site, provider, cluster, idle_seconds)
         stop_seconds = stop(cluster)
     return {
         "samples": len(latencies),
@@ -190,30 +201,62 @@ def start_latencies(began: dict[str, int], runs: list[tuple[int, int]]) -> list[
     return sorted((moment - began[str(label)]) / 1e6 for label, moment in runs)
 
 
-def idle_cost(site: Site, cluster: subprocess.Popen[bytes], seconds: float) -> dict[str, Any]:
+def idle_cost(
+    site: Site, provider: Provider, cluster: subprocess.Popen[bytes], seconds: float
+) -> dict[str, Any]:
     """Return the processor time and the SQL statements of a cluster that has nothing to do."""
-    cpu, statements = cpu_seconds(cluster.pid), len(site.statements())
-    began = time.monotonic()
-    time.sleep(seconds)
-    elapsed = time.monotonic() - began
-    new = site.statements()[statements:]
-    return {
+    with provider.statements(site.database) as logged:
+        traced = len(site.traced())
+        cpu, server_cpu = cpu_seconds(cluster.pid), server_seconds(provider)
+        began = time.monotonic()
+        time.sleep(seconds)
+        elapsed = time.monotonic() - began
+        cpu = cpu_seconds(cluster.pid) - cpu
+        server_cpu = server_seconds(provider) - server_cpu
+    statements = logged or site.traced()[traced:]
+    cost = {
         "idle_seconds": elapsed,
-        "idle_cpu_percent": 100 * (cpu_seconds(cluster.pid) - cpu) / elapsed,
-        "idle_statements_per_second": len(new) / elapsed,
-        "idle_statements": dict(Counter(new).most_common(10)),
+        "idle_cpu_percent": 100 * cpu / elapsed,
+        "idle_statements_per_second": len(statements) / elapsed,
+        "idle_statements": dict(Counter(statements).most_common(10)),
         "processes": len(session_members({cluster.pid})),
     }
+    if provider.server is not None:
+        cost["idle_server_cpu_percent"] = 100 * server_cpu / elapsed
+    return cost
 
 
 def cpu_seconds(session: int) -> float:
     """Return the processor time that the processes of a session have used so far."""
-    ticks = 0
-    for pid in session_members({session}):
+    return sum(sum(ticks(pid)[:2]) for pid in session_members({session})) / TICKS_PER_SECOND
+
+
+def server_seconds(provider: Provider) -> float:
+    """Return the processor time of the database server, that of ended sessions included."""
+    if provider.server is None or provider.server.process is None:
+        return 0.0
+    # PostgreSQL gives each of its processes a session of its own.
+    processes = family(provider.server.process.pid)
+    return sum(sum(ticks(pid)) for pid in processes) / TICKS_PER_SECOND
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and everything that descends from it."""
+    found = [pid]
+    for parent in found:
         with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICKS_PER_SECOND
+            for thread in Path(f"/proc/{parent}/task").iterdir():
+                found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def ticks(pid: int) -> list[int]:
+    """Return a process's user and system time and that of its ended children, or nothing."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+    return [int(field) for field in fields[11:15]]
 
 
 def stop(process: subprocess.Popen[bytes], patience_seconds: float = 60) -> float:

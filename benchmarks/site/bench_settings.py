@@ -1,6 +1,7 @@
-"""Django settings of the benchmark, the same for both: SQLite in WAL mode, two workers."""
+"""Django settings of the benchmark, the same for both: two workers, and the given database."""
 
 import os
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,14 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django_q"]
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        # A folder of its own: ledger and traces are no events beside the database.
-        "NAME": str(FOLDER / "database" / "bench.sqlite3"),
-        "OPTIONS": {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
-        },
-    }
-}
+DATABASES = {"default": runpy.run_path(os.environ["BENCH_DATABASE"])["DATABASE"]}
 Q_CLUSTER: dict[str, Any] = {"name": "bench", "orm": "default", "workers": 2}
 if save_limit := os.environ.get("BENCH_SAVE_LIMIT"):
     Q_CLUSTER["save_limit"] = int(save_limit)
 
 
 def trace(connection: Any, **_: object) -> None:
-    """Write each statement of a new connection, the wake-up read apart, as a line to a file."""
+    """Write each statement that SQLite runs, the wake-up read apart, as a line to a file."""
     descriptor = os.open(FOLDER / "statements", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def note(statement: str) -> None:
