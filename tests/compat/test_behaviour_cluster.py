@@ -136,6 +136,41 @@ def test_every_kind_of_call_ends_as_it_should(project: Project) -> None:
     assert project.run(GROUP) == [grouped, 1, 0, 0, 0, None, None]
 
 
+# Attempts
+
+GATED = """\
+from tests.jobs import gate
+
+
+def fail(label, paths):
+    # Each attempt waits at the gate of its own.
+    started = open(LEDGER).read().split().count("start")
+    gate(label, paths[started])
+    raise ValueError("on purpose")
+"""
+
+
+def test_each_failed_attempt_is_counted_and_dated_until_the_last(project: Project) -> None:
+    gates = [project.gate(name) for name in ("first", "second", "third")]
+    (project.path / "gated.py").write_text(f"LEDGER = {str(project.ledger_path)!r}\n{GATED}")
+    project.configure({"workers": 1, "max_attempts": 3, "backoff": 0})
+    paths = [gate.path for gate in gates]
+    project.run(f"from django_q.tasks import async_task; async_task('gated.fail', 'x', {paths!r})")
+
+    cluster = project.start_cluster()
+    rows = []
+    for attempt, gate in enumerate(gates, 1):
+        gate.open()
+        project.wait_until(lambda n=attempt: [t["attempt_count"] for t in project.tasks()] == [n])
+        rows += project.tasks()
+    project.wait_until(lambda: project.query("SELECT count(*) FROM django_q_ormq") == [(0,)])
+    assert cluster.stop() == 0, cluster.log
+
+    assert [row["success"] for row in rows] == [0, 0, 0]
+    assert rows[0]["stopped"] < rows[1]["stopped"] < rows[2]["stopped"]
+    assert project.starts() == {"x": 3}
+
+
 # Timeouts
 
 
