@@ -6,7 +6,7 @@ import re
 from types import TracebackType
 
 from django.apps import apps
-from django.db import DatabaseError
+from django.db import DatabaseError, router
 
 from django_q.conf import Conf, get_settings
 from django_q.errors import ConfigurationError
@@ -17,6 +17,18 @@ _MISSING = re.compile(
     re.IGNORECASE,
 )
 _TABLE = re.compile(r"django_q_\w+", re.IGNORECASE)
+
+COLUMNS = {
+    "ormq": ("attempts", "claim", "lapses", "priority"),
+    "schedule": ("catch_up", "error", "occurrence", "occurrence_task"),
+    "task": ("worker_deaths",),
+}
+"""What our migrations add to the tables of Django Q2: no table, or one of these, is missing."""
+
+# Some databases name no table here.
+_COLUMN = re.compile(
+    rf"column:? [\"']?(?:\w+\.)?({'|'.join(sum(COLUMNS.values(), ()))})\b", re.IGNORECASE
+)
 
 
 def require_ready() -> None:
@@ -35,6 +47,20 @@ def require_ready() -> None:
     get_settings()
 
 
+def require_tables() -> None:
+    """Raise ConfigurationError unless the tables that every cluster uses are up to date.
+
+    Looks at each of them once, so that a missing one is said once and not by every process.
+    """
+    queue = get_settings().orm
+    for name, columns in COLUMNS.items():
+        model = apps.get_model("django_q", name)
+        using = queue if name == "ormq" else router.db_for_write(model)
+        if using is not None:
+            with explain_database_errors(using):
+                model._base_manager.using(using).order_by("pk").values(*columns).first()
+
+
 def explanation(error: BaseException, using: str = "default") -> ConfigurationError | None:
     """The sentence for an error that a half-installed site causes; None for any other error."""
     if isinstance(error, DatabaseError):
@@ -47,14 +73,16 @@ def explanation(error: BaseException, using: str = "default") -> ConfigurationEr
 
 
 def _missing_table(message: str, using: str) -> ConfigurationError | None:
-    table = _TABLE.search(message)
-    if table is None or _MISSING.search(message) is None:
+    if _MISSING.search(message) is None:
+        return None
+    if table := _TABLE.search(message):
+        lack = f"The table {table[0]} is missing or not up to date"
+    elif column := _COLUMN.search(message):
+        lack = f"The column {column[1]} of the tables of django_q is missing"
+    else:
         return None
     command = "manage.py migrate" if using == "default" else f"manage.py migrate --database {using}"
-    return ConfigurationError(
-        f"The table {table[0]} is missing or not up to date in the database {using!r}: "
-        f"run `{command}`."
-    )
+    return ConfigurationError(f"{lack} in the database {using!r}: run `{command}`.")
 
 
 class explain_database_errors:  # noqa: N801 - read as a statement: with explain_database_errors():
