@@ -38,6 +38,8 @@ class Settings:
     """The queue that this process enqueues to and its cluster works on."""
     workers: int = 4
     daemonize_workers: bool = True
+    start_method: str | None = None
+    """None: "fork" where the platform has it."""
     recycle: int = 500
     """Tasks after which a worker is replaced; `sys.maxsize` where Q_CLUSTER says 0, never."""
     recycle_is_explicit: bool = False

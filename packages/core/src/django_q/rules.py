@@ -117,6 +117,7 @@ CORE_RULES: dict[str, Rule] = {
     "cluster_name": _optional(_text(100)),
     "workers": _optional(_integer(1)),
     "daemonize_workers": _FLAG,
+    "start_method": _one_of("fork", "spawn", "forkserver", None),
     "recycle": Rule(
         lambda value: _is_integer(value) and value >= 0,
         "a whole number of at least 1, or 0 for never",

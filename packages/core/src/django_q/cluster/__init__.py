@@ -13,7 +13,7 @@ _HOME_OF = {
     "Cluster": "django_q.cluster.cluster",
     "Sentinel": "django_q.cluster.sentinel",
     "set_cpu_affinity": "django_q.cluster.processors",
-    "get_mp_context": "django_q.cluster.crew",
+    "get_mp_context": "django_q.cluster.birth",
     "Broker": "django_q.brokers",
     "get_broker": "django_q.brokers",
     "Conf": "django_q.conf",

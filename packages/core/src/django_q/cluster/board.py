@@ -10,17 +10,23 @@ import mmap
 import os
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from django_q.cluster.birth import FORK
 from django_q.cluster.doorbell import Doorbell
 from django_q.cluster.folder import PrivateFolder
 from django_q.cluster.lane import LANE_BYTES, Lane
+from django_q.cluster.memory import AnonymousMemory, FileMemory
 from django_q.cluster.ring import WORD
+from django_q.errors import DjangoQError
 
 HEADER_WORDS = 64
 SLEEPING_FROM = 32
 """The words from here on say which reader of a doorbell sleeps."""
+BELLS = 6
+"""Doorbells besides those of the lanes."""
 
 
 class Word:
@@ -36,8 +42,18 @@ class Word:
         board.words[self._index] = value
 
 
+class FolderVanished(DjangoQError):
+    """Somebody has cleared the folder of a running cluster away."""
+
+
 class Board:
-    """The words of the cluster, its lanes and its doorbells."""
+    """The words of the cluster, its lanes and its doorbells.
+
+    Forked processes inherit it. For others it can be pickled, as often as need be: its memory
+    travels as a descriptor, and its doorbells are named pipes in the private folder, which are
+    opened again there. Those are too many to be handed over: a fork server takes 256 descriptors
+    at most, and a cluster of 64 workers has 136 doorbells.
+    """
 
     stop_requested = Word(0)
     """main: 1 stop gracefully, 2 stop now"""
@@ -68,32 +84,66 @@ class Board:
     decisions = Word(14)
     """monitor: how often it has decided on actions"""
 
-    def __init__(self, workers: int) -> None:
-        self.born = time.time()
-        self._home = PrivateFolder()
-        self.folder = self._home.path
+    def __init__(self, workers: int, start_method: str = FORK) -> None:
+        self.start_method = start_method
         # A dead worker's lane stays in use until its last package is settled, so there are more
         # lanes than workers.
         count = 2 * workers + 2
-        size = HEADER_WORDS + count
-        header = (size * WORD + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
-        memory = memoryview(mmap.mmap(-1, header + count * LANE_BYTES))
-        self.words = memory[: size * WORD].cast("q")
+        size = _header(count) + count * LANE_BYTES
+        is_inherited = start_method == FORK
+        memory = AnonymousMemory(size) if is_inherited else FileMemory(size)
+        home = PrivateFolder()
+        if not is_inherited:
+            for path in _bell_paths(home.path, count):
+                os.mkfifo(path, 0o600)
+        self._lay_out(count, memory, home, time.time())
+
+    def _lay_out(
+        self, count: int, memory: AnonymousMemory | FileMemory, home: PrivateFolder, born: float
+    ) -> None:
+        self.born = born
+        self._count = count
+        self._memory = memory
+        self._home = home
+        self.folder = home.path
+        header, view = _header(count), memory.view
+        self.words = view[: (HEADER_WORDS + count) * WORD].cast("q")
         self.lanes = [
-            Lane(i, memory[header + i * LANE_BYTES : header + (i + 1) * LANE_BYTES], self.folder)
+            Lane(i, view[header + i * LANE_BYTES : header + (i + 1) * LANE_BYTES], self.folder)
             for i in range(count)
         ]
-        self.sentinel_bell = self._bell(0)
-        self.pusher_bell = self._bell(1)
-        self.keeper_bell = self._bell(2)
-        self.monitor_bell = self._bell(3)
-        self.scheduler_bell = self._bell(4)
-        self.main_bell = self._bell(5)
-        self.lane_bells = [self._bell(HEADER_WORDS - SLEEPING_FROM + i) for i in range(count)]
+        bells = self._bells()
+        self.sentinel_bell = next(bells)
+        self.pusher_bell = next(bells)
+        self.keeper_bell = next(bells)
+        self.monitor_bell = next(bells)
+        self.scheduler_bell = next(bells)
+        self.main_bell = next(bells)
+        self.lane_bells = list(bells)
 
-    def _bell(self, index: int) -> Doorbell:
-        word = SLEEPING_FROM + index
-        return Doorbell(self.words[word : word + 1])
+    def _bells(self) -> Iterator[Doorbell]:
+        lanes = range(HEADER_WORDS, HEADER_WORDS + self._count)
+        words = [*range(SLEEPING_FROM, SLEEPING_FROM + BELLS), *lanes]
+        for word, path in zip(words, _bell_paths(self.folder, self._count), strict=True):
+            sleeping = self.words[word : word + 1]
+            yield Doorbell(sleeping, None if self.start_method == FORK else path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        assert self.start_method != FORK, "What is inherited need not be pickled."
+        if not all(path.exists() for path in _bell_paths(self.folder, self._count)):
+            # The sentinel ends over it, and the next one has a board that is whole.
+            raise FolderVanished(f"{self.folder} does not hold what this cluster needs any more")
+        return {
+            "start_method": self.start_method,
+            "count": self._count,
+            "memory": self._memory,
+            "home": self._home,
+            "born": self.born,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.start_method = state.pop("start_method")
+        self._lay_out(**state)
 
     def ring_everybody(self) -> None:
         """Wake every process, whatever it waits for."""
@@ -165,6 +215,16 @@ class Board:
     def remove(self) -> None:
         """Delete the folder of large bodies; by main, when everybody has left."""
         self._home.remove()
+
+
+def _header(count: int) -> int:
+    """The bytes before the lanes: the words of the board, on whole pages."""
+    size = (HEADER_WORDS + count) * WORD
+    return (size + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
+
+
+def _bell_paths(folder: Path, count: int) -> list[Path]:
+    return [folder / f"bell-{number}" for number in range(BELLS + count)]
 
 
 def is_running(pid: int) -> bool:

@@ -18,8 +18,17 @@ from typing import Any
 
 from django_q.brokers import Broker, get_broker
 from django_q.cluster import clock
+from django_q.cluster.birth import (
+    SIGNALS,
+    Parcel,
+    begin,
+    chosen_method,
+    context_for_sentinel,
+    require_settings_module,
+    start,
+)
 from django_q.cluster.board import Board, is_running
-from django_q.cluster.crew import SIGNALS, Crew, get_mp_context, leave_nothing_open, set_title
+from django_q.cluster.crew import Crew, leave_nothing_open, set_title
 from django_q.cluster.sentinel import END_SECONDS, run_sentinel
 from django_q.cluster.states import status_of
 from django_q.conf import Conf, get_settings
@@ -72,6 +81,8 @@ class Cluster:
                 f"{self.broker.info()} lives inside one process and cannot feed a cluster: "
                 "choose another broker in Q_CLUSTER, or run tasks with sync=True."
             )
+        self.start_method = chosen_method()
+        require_settings_module(self.start_method)
         self.sentinel: BaseProcess | None = None
         self.board: Board | None = None
         self.cluster_id = uuid.uuid4()
@@ -87,7 +98,6 @@ class Cluster:
         self._stop_by: int | None = None
         self._heard, self._tell = os.pipe()
         os.set_blocking(self._tell, False)
-        self._lifeline: Any = None
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 signal.signal(number, self.sig_handler)
@@ -103,7 +113,7 @@ class Cluster:
         self.tob = time.time()
         set_title(multiprocessing.current_process().name, self.name)
         logger.info("Q Cluster %s starting.", self.name)
-        # The probe is over: no connection may be carried across the fork.
+        # The probe is over: no connection may be carried into another process.
         self.broker.close()
         self.start_sentinel()
         self.wait_until(lambda: self.start_event.is_set() or not self._sentinel_lives(), None)
@@ -116,7 +126,7 @@ class Cluster:
     def start_sentinel(self) -> None:
         """Start a sentinel with a board of its own."""
         leave_nothing_open()
-        self.board = Board(self.settings.workers)
+        self.board = Board(self.settings.workers, self.start_method)
         crew = Crew(
             settings=self.settings,
             board=self.board,
@@ -125,16 +135,11 @@ class Cluster:
             cluster_id=str(self.cluster_id),
             main_pid=os.getpid(),
         )
-        context = get_mp_context()
-        theirs, ours = context.Pipe(duplex=False)
-        self.sentinel = context.Process(
-            target=run_sentinel,
-            name=f"Process-{uuid.uuid4().hex}",
-            args=(f"Process-{uuid.uuid4().hex}", crew, theirs, ours),
-        )
-        self.sentinel.start()
-        theirs.close()
-        self._lifeline = ours
+        parcel = Parcel(run_sentinel, f"Process-{uuid.uuid4().hex}", crew)
+        context = context_for_sentinel(self.start_method)
+        name = f"Process-{uuid.uuid4().hex}"
+        self.sentinel = context.Process(target=begin, name=name, args=(parcel, None))
+        start(self.sentinel, self.start_method)
 
     # Running
 
@@ -220,9 +225,6 @@ class Cluster:
         failed = bool(self.board and self.board.failed)
         if self.sentinel is not None:
             self.sentinel.join()
-        if self._lifeline is not None:
-            self._lifeline.close()
-            self._lifeline = None
         if self.board is not None:
             self.board.remove()
         logger.info("Q Cluster %s has stopped.", self.name)

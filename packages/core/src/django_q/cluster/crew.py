@@ -1,39 +1,28 @@
-"""What every process of a cluster has in common: its title, its signals, its link to the parent."""
+"""What every process of a cluster is given, and does first of all."""
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import gc
 import logging
-import multiprocessing
 import os
-import signal
-import sys
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 from django.db import connections
 
 from django_q.brokers.base import Broker
+from django_q.cluster.birth import hear_signals
 from django_q.cluster.board import Board
 from django_q.conf import Settings
 
 logger = logging.getLogger("django-q")
 
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
-)
-
-_PR_SET_PDEATHSIG = 1
-
 
 @dataclass(frozen=True)
 class Crew:
-    """What a process of the cluster is given: everything it may depend on."""
+    """What a process of the cluster is given: everything it may depend on, by pickle unless the
+    process is forked."""
 
     settings: Settings
     board: Board
@@ -49,42 +38,10 @@ class Crew:
         return broker
 
 
-def join_crew(crew: Crew, name: str, title: str) -> None:
-    """Become a child of the cluster: deaf to signals, gone when the parent is, and named."""
-    follow_parent(crew.board.sentinel)
-    for number in SIGNALS:
-        # An empty handler and not SIG_IGN, which programs started by a task would inherit.
-        signal.signal(number, _ignore)
+def join_crew(name: str, title: str) -> None:
+    """Become a named child of the cluster, whose deafness to signals its own forks do not share."""
     os.register_at_fork(after_in_child=hear_signals)
     set_title(name, title)
-
-
-def follow_parent(parent: int) -> None:
-    """Die with the sentinel. Linux does it in the kernel, elsewhere a thread watches."""
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    else:
-        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:
-        # It died before the kernel was told; whoever adopted us is not to be followed.
-        os._exit(1)
-
-
-def _watch_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        threading.Event().wait(0.5)
-    os._exit(1)
-
-
-def hear_signals() -> None:
-    """Give what a task forks the default handlers back."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """The main process acts on signals and tells its children through the board."""
 
 
 def set_title(name: str, what: str) -> None:
@@ -114,15 +71,6 @@ def guarded(step: Callable[[], Any], complaint: str) -> None:
         step()
     except BaseException:  # user code may raise SystemExit too, which would end a thread unheard
         logger.exception(complaint)
-
-
-def get_mp_context() -> Any:
-    """How the cluster's processes are started: forked wherever that is possible.
-
-    Not as the platform's default has it: with Python 3.14 that is no longer fork on Linux.
-    """
-    can_fork = "fork" in multiprocessing.get_all_start_methods()
-    return multiprocessing.get_context("fork" if can_fork else None)
 
 
 def affinity(worker: int, workers: int, processors: Sequence[int], size: int) -> list[int]:

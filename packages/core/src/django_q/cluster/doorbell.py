@@ -6,26 +6,36 @@ import contextlib
 import os
 import select
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 SAFETY_SECONDS = 1.0
 """How long a sleep lasts at most: a bell that was never heard costs this, not for ever."""
 
 
 class Doorbell:
-    """One reader, any number of ringers, one word of shared memory to say that it sleeps."""
+    """One reader, any number of ringers, one word of shared memory to say that it sleeps.
 
-    def __init__(self, sleeping: memoryview) -> None:
+    Processes that are forked from its maker share its pipe. Others open the named pipe at `path`.
+    """
+
+    _reader = _writer = -1
+
+    def __init__(self, sleeping: memoryview, path: Path | None = None) -> None:
         self._sleeping = sleeping
-        self._reader, self._writer = os.pipe()
-        os.set_blocking(self._reader, False)
-        os.set_blocking(self._writer, False)
+        if path is None:
+            self._reader, self._writer = os.pipe()
+            os.set_blocking(self._reader, False)
+            os.set_blocking(self._writer, False)
+        else:
+            # For both, so that it neither waits for a writer nor ends with the last one.
+            self._reader = self._writer = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         # Not select(), which knows no descriptor above 1023: a large cluster has more.
         self._ear = select.poll()
         self._ear.register(self._reader, select.POLLIN)
 
     def __del__(self) -> None:
-        os.close(self._reader)
-        os.close(self._writer)
+        for descriptor in {self._reader, self._writer} - {-1}:
+            os.close(descriptor)
 
     def fileno(self) -> int:
         """Readable while a ring has not been heard."""

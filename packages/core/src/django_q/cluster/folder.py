@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
@@ -24,17 +25,25 @@ YOUNG_SECONDS = 60
 
 
 class PrivateFolder:
-    """A folder that nobody else can read, locked as long as a process of the cluster lives."""
+    """A folder that nobody else can read, locked as long as a process of the cluster lives.
+
+    A process that is not forked from its maker is given the path, and locks it too.
+    """
 
     _descriptor: int | None = None
 
-    def __init__(self) -> None:
-        remove_deserted()
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+    def __init__(self, path: Path | None = None) -> None:
+        if path is None:
+            remove_deserted()
+            path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.path = path
         if fcntl is not None:
             self._descriptor = os.open(self.path, os.O_RDONLY)
             # It also keeps systemd-tmpfiles away from a cluster that runs for weeks.
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PrivateFolder, (self.path,)
 
     def __del__(self) -> None:
         if self._descriptor is not None:

@@ -63,7 +63,7 @@ class Monitor:
         logger.info("%s stopped monitoring results", self.name)
 
     def boot(self) -> None:
-        join_crew(self.crew, self.name, "monitor")
+        join_crew(self.name, "monitor")
         broker = self.broker_patience.call(self.crew.broker, None)
         assert broker is not None, "This patience never gives up."
         self.broker = broker

@@ -50,7 +50,7 @@ class Pusher:
         self.keeper.finish()
 
     def boot(self) -> None:
-        join_crew(self.crew, self.name, "pusher")
+        join_crew(self.name, "pusher")
         logger.info("%s pushing tasks at %s", self.name, os.getpid())
         self.dealer.adopt()
         self.patience.call(self.take_broker, None)

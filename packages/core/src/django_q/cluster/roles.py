@@ -1,7 +1,7 @@
 """What each process of the cluster runs: the functions that the sentinel's children begin with.
 
-Everything they need is imported here, before the first fork: a worker that is replaced every
-few hundred tasks imports nothing anew.
+Everything they need is imported here, before the first fork: a worker that is forked anew every
+few hundred tasks imports nothing.
 """
 
 from __future__ import annotations

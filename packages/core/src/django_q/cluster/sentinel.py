@@ -6,24 +6,19 @@ One thread, no connection, no user code, so that nothing can keep it from lookin
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 from uuid import uuid4
 
 from django_q.cluster import clock, processors
-from django_q.cluster.crew import (
-    SIGNALS,
-    Crew,
-    affinity,
-    freeze_memory,
-    get_mp_context,
-    leave_nothing_open,
-    set_title,
-)
+from django_q.cluster.birth import FORK, FORK_SERVER, Parcel, begin, context_for, start
+from django_q.cluster.board import is_running
+from django_q.cluster.crew import Crew, affinity, freeze_memory, leave_nothing_open, set_title
 from django_q.cluster.lane import Lane, Reason
 from django_q.cluster.metrics import forget_process
 from django_q.cluster.restraint import Restraint
@@ -39,17 +34,25 @@ ROLES = ("monitor", "pusher", "scheduler")
 
 WORKER = "worker"
 
+LOST = 255
+"""What multiprocessing takes for the exit code of a process whose fork server has ended."""
+
+
+class FoundNoServer(RuntimeError):
+    """The fork server has ended; nobody can tell any more which of its children have."""
+
 
 class Sentinel:
-    """The sentinel process; `lifeline` reads EOF when main is gone."""
+    """The sentinel process; `lifeline` is readable when main is gone."""
 
-    def __init__(self, name: str, crew: Crew, lifeline: Connection | None) -> None:
+    def __init__(self, name: str, crew: Crew, lifeline: int | None) -> None:
         self.name = name
         self.crew = crew
         self.settings = crew.settings
         self.board = crew.board
         self.lifeline = lifeline
-        self.context = get_mp_context()
+        self.start_method = crew.board.start_method
+        self.context = context_for(self.start_method)
         self.helpers: dict[str, BaseProcess] = {}
         self.workers: dict[int, BaseProcess] = {}
         self.available: list[int] = []
@@ -69,12 +72,11 @@ class Sentinel:
         self.stop()
 
     def boot(self) -> None:
-        for number in SIGNALS:
-            signal.signal(number, _ignore)
         self.children_bell = _wake_on_children()
         set_title(self.name, "sentinel")
-        leave_nothing_open()
-        freeze_memory()
+        if self.start_method == FORK:
+            leave_nothing_open()
+            freeze_memory()
         self.board.sentinel = os.getpid()
         logger.info("%s guarding cluster at %s", self.name, os.getpid())
         if self.settings.cpu_affinity and processors.warn_unless_possible():
@@ -115,9 +117,12 @@ class Sentinel:
         return True
 
     def fork(self, target: Callable[..., None], name: str, *args: Any) -> BaseProcess:
-        process: BaseProcess = self.context.Process(target=target, name=name, args=(name, *args))
-        process.daemon = self.settings.daemonize_workers and target.__name__ == "run_worker"
-        process.start()
+        parcel = Parcel(target, name, *args)
+        process: BaseProcess = self.context.Process(
+            target=begin, name=name, args=(parcel, self.start_method)
+        )
+        process.daemon = self.settings.daemonize_workers and target is run_worker
+        start(process, self.start_method)
         return process
 
     def processors(self, index: int) -> list[int]:
@@ -136,12 +141,12 @@ class Sentinel:
     def bury_the_dead(self) -> None:
         """Say on the board which workers have ended, and drop helpers that have."""
         for index, process in list(self.workers.items()):
-            if process.exitcode is not None:
+            if self.has_ended(process):
                 del self.workers[index]
                 self.places.pop(index, None)
                 self.bury_worker(self.board.lanes[index], process)
         for role, process in list(self.helpers.items()):
-            if process.exitcode is not None:
+            if self.has_ended(process):
                 del self.helpers[role]
                 if not self.board.stop_requested or process.exitcode != 0:
                     logger.error("%s (%s) died: %s", process.name, role, process.exitcode)
@@ -149,6 +154,16 @@ class Sentinel:
                 setattr(self.board, role, 0)
                 forget_process(process.pid)
                 process.close()
+
+    def has_ended(self, process: BaseProcess) -> bool:
+        """Is it dead? Where it only seems so, because its fork server is, the sentinel ends."""
+        if process.exitcode is None:
+            return False
+        is_lost = self.start_method == FORK_SERVER and process.exitcode == LOST
+        if is_lost and is_running(process.pid or 0):
+            # Main ends what is left, and starts a cluster of which more is known.
+            raise FoundNoServer(f"{process.name} has lost its fork server")
+        return True
 
     def bury_worker(self, lane: Lane, process: BaseProcess) -> None:
         exitcode = process.exitcode or 0
@@ -213,7 +228,7 @@ class Sentinel:
 
     def rest(self) -> None:
         """Sleep until a child ends, somebody rings, main is gone, or a deadline is due."""
-        waited_for: list[Any] = [self.board.sentinel_bell, self.children_bell]
+        waited_for: list[Any] = [self.board.sentinel_bell, self.children_bell, *self.ends()]
         if self.lifeline is not None:
             waited_for.append(self.lifeline)
         with self.board.sentinel_bell.attended():
@@ -223,6 +238,16 @@ class Sentinel:
             logger.error("The main process is gone; stopping")
             self.lifeline = None
             self.board.stop_requested = max(self.board.stop_requested, 1)
+
+    def ends(self) -> list[int]:
+        """What becomes readable when a child ends whose parent is the fork server.
+
+        Of our own children the kernel tells by a signal; what multiprocessing gives for them would
+        stay silent as long as something lives that a task has forked.
+        """
+        if self.start_method != FORK_SERVER:
+            return []
+        return [each.sentinel for each in (*self.workers.values(), *self.helpers.values())]
 
     def nap(self) -> float:
         """Seconds to the next deadline, at most `guard_cycle`, and a second.
@@ -291,15 +316,16 @@ class Sentinel:
         left = clock.seconds_until(self.stop_deadline)
         nap = left if self.ended_tasks else left - END_SECONDS
         with self.board.sentinel_bell.attended():
-            bells = [self.board.sentinel_bell.fileno(), self.children_bell]
+            bells: list[Any] = [self.board.sentinel_bell, self.children_bell, *self.ends()]
             wait(bells, max(0.0, min(nap, 0.5)) + 0.001)
         _drain(self.children_bell)
 
 
-def run_sentinel(name: str, crew: Crew, lifeline: Connection, other_end: Connection) -> None:
-    """The life of the sentinel. It closes main's end of the lifeline, or would never see EOF."""
-    other_end.close()
-    Sentinel(name, crew, lifeline).run()
+def run_sentinel(name: str, crew: Crew) -> None:
+    """The life of the sentinel."""
+    main = multiprocessing.parent_process()
+    assert main is not None, "The sentinel is a child of main."
+    Sentinel(name, crew, main.sentinel).run()
 
 
 def _wake_on_children() -> int:

@@ -14,7 +14,7 @@ logger = logging.getLogger("django-q")
 
 def run_scheduler(name: str, crew: Crew) -> None:
     """Queue due schedules, publish the status and prune, until the cluster stops."""
-    join_crew(crew, name, "scheduler")
+    join_crew(name, "scheduler")
     board, bell = crew.board, crew.board.scheduler_bell
 
     def snapshot() -> dict[str, Any]:

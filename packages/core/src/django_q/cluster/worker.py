@@ -13,6 +13,7 @@ from django.utils import timezone
 from django_q import conf, package, records
 from django_q.brokers.base import Delivery
 from django_q.cluster import clock
+from django_q.cluster.birth import FORK
 from django_q.cluster.crew import Crew, join_crew, set_title
 from django_q.cluster.dealer import LOW_WATER
 from django_q.cluster.lane import Action, Lane, Report, Verdict
@@ -31,8 +32,9 @@ GRACE_SECONDS = 3
 DISCARDED = Report(Verdict.REJECTED, Action.ACKNOWLEDGE, 0)
 """There is nothing that could be recorded of the package."""
 
-YOUNG_SECONDS = 2
-"""A worker under this age is not recycled by the default of `recycle`."""
+YOUNG_SECONDS, YOUNG_UNFORKED_SECONDS = 2, 60
+"""A worker under this age is not recycled by the default of `recycle`; one that was not forked
+takes some hundred times as long to start."""
 
 
 class Worker:
@@ -46,6 +48,8 @@ class Worker:
         self.board = crew.board
         self.bell = crew.board.lane_bells[lane.index]
         self.born = clock.now()
+        forked = crew.board.start_method == FORK
+        self.youth = YOUNG_SECONDS if forked else YOUNG_UNFORKED_SECONDS
         self.count = 0
         self.leaving = False
         self.patience = Patience("the results", wait=self.bell.wait, give_up=lambda: False)
@@ -60,7 +64,7 @@ class Worker:
         logger.info("%s stopped doing work", self.name)
 
     def boot(self) -> None:
-        join_crew(self.crew, self.name, "idle")
+        join_crew(self.name, "idle")
         logger.info("%s ready for work at %s", self.name, os.getpid())
         notify("post_spawn", proc_name=self.name)
 
@@ -237,7 +241,7 @@ class Worker:
             self.lane.left = self.settings.recycle - self.count
         if self.count >= self.settings.recycle:
             age = (clock.now() - self.born) / clock.NANOSECONDS
-            self.leaving |= self.settings.recycle_is_explicit or age >= YOUNG_SECONDS
+            self.leaving |= self.settings.recycle_is_explicit or age >= self.youth
         if self.settings.max_rss and self.rss() >= self.settings.max_rss:
             self.leaving = True
 
