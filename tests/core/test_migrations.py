@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connections, models
-from django.db.migrations import Migration
+from django.db import OperationalError, connections, models
+from django.db.migrations import AddField, Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 from django.utils import timezone
 
+from django_q import readiness
 from django_q.models import ClusterStatus, Failure, IterItem, OrmQ, Schedule, Success, Task
 
 ALIAS = "old"
@@ -247,6 +248,38 @@ def test_our_columns_cost_an_old_producer_nothing():
         for name in names:
             field: Any = model._meta.get_field(name)
             assert field.null or field.db_default is not models.NOT_PROVIDED
+
+
+def test_a_missing_column_of_ours_is_known_by_its_name():
+    loader = MigrationLoader(None)
+    added: dict[str, tuple[str, ...]] = {}
+    for (app, name), migration in sorted(loader.disk_migrations.items()):
+        if app == "django_q" and name >= "0020":
+            for operation in migration.operations:
+                if isinstance(operation, AddField):
+                    columns = added.get(operation.model_name, ())
+                    added[operation.model_name] = tuple(sorted({*columns, operation.name}))
+
+    assert added == readiness.COLUMNS
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "no such column: priority",
+        "no such column: queued.occurrence_task",
+        'column "claim" does not exist',
+        "(1054, \"Unknown column 'lapses' in 'field list'\")",
+    ],
+)
+def test_a_missing_column_names_the_command_also_where_no_table_is_named(message):
+    explained = readiness.explanation(OperationalError(message))
+
+    assert str(explained).endswith("in the database 'default': run `manage.py migrate`.")
+
+
+def test_a_missing_column_of_somebody_else_is_not_ours_to_explain():
+    assert readiness.explanation(OperationalError("no such column: priority_of_order")) is None
 
 
 def test_a_database_without_partial_indexes_gets_no_success_index(old, monkeypatch):
