@@ -117,6 +117,20 @@ def test_a_broker_class_that_is_assigned_to_conf_is_used(monkeypatch: pytest.Mon
     assert broker.info()
 
 
+# The queue's name
+
+
+def test_a_broker_serves_the_queue_whose_name_is_assigned_to_it(settings: Any) -> None:
+    settings.Q_CLUSTER = {"name": "tests", "memory": {}}
+    broker, other = get_broker(f"a-{uuid4().hex[:8]}"), get_broker(f"b-{uuid4().hex[:8]}")
+
+    broker.list_key = other.list_key
+    broker.enqueue("test")
+
+    assert broker.queue_size() == other.queue_size() == 1
+    assert [package for _, package in other.dequeue() or []] == ["test"]
+
+
 # The ORM broker, by the methods of 1.x
 
 

@@ -99,7 +99,6 @@ class Broker:
     readable, so that a stop need not wait. What is there is claimed all the same. Brokers may
     ignore it; `pause` honours it."""
 
-    list_key: str
     connection: Any
     cache: Any
 
@@ -121,6 +120,23 @@ class Broker:
         self.list_key, self._info = state
         self.connection = self.get_connection(self.list_key)
         self.cache = self.get_cache()
+
+    @property
+    def list_key(self) -> str:
+        """The name of the queue. As in 1.x it may be assigned: the broker then serves that one."""
+        return self._list_key
+
+    @list_key.setter
+    def list_key(self, name: str) -> None:
+        # Not while the broker is being made: what follows the name comes after it.
+        is_switch = "connection" in self.__dict__ and name != self._list_key
+        self._list_key = name
+        if is_switch:
+            self.switch_queue()
+
+    def switch_queue(self) -> None:
+        """Serve the queue that `list_key` names by now; for brokers that keep more than its name
+        and so would go on with the old one."""
 
     # The 1.x surface, one package at a time
 
