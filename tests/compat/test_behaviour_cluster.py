@@ -196,7 +196,7 @@ def test_the_timeout_of_a_task_wins_over_that_of_its_cluster(
         "    async_task('tests.jobs.sleep', 'finished', 0.8, **options)\n"
         f"for options in {cut_short!r}:\n"
         "    async_task('tests.jobs.sleep', 'cut-short', 60, **options)\n"
-        "async_task('tests.jobs.ok', 'after')"
+        "async_task('tests.jobs.ok', 'after', timeout=30)"
     )
 
     cluster = project.start_cluster("--run-once")
