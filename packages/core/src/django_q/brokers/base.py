@@ -99,6 +99,7 @@ class Broker:
     readable, so that a stop need not wait. What is there is claimed all the same. Brokers may
     ignore it; `pause` honours it."""
 
+    _list_key: str
     connection: Any
     cache: Any
 
