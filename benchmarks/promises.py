@@ -4,13 +4,14 @@
 """
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.databases import provider
+from benchmarks.stress import Plan, stress
 from tests.databases import SQLite
 from tests.harness import DATABASE_FILE, Project, make_template, temporary_folder
 
@@ -72,29 +73,10 @@ def manual_example(template: Path, stops: int) -> tuple[bool, str]:
 
 def stops_under_load(template: Path, stops: int) -> tuple[bool, str]:
     """SIGTERM to the process group of a busy cluster, again and again on one queue."""
-    count, slowest = 400 * stops, 0.0
-    with new_project(template, workers=2, stop_timeout=15) as project:
-        project.run(
-            ENQUEUE
-            + f"[async_task('tests.jobs.sleep', i, 0.005) for i in range({count})] and None",
-            timeout=300,
-        )
-        for _ in range(stops):
-            before = project.starts().total()
-            cluster = project.start_cluster()
-            project.wait_for_starts(min(before + 100, count), timeout=60)
-            asked = time.monotonic()
-            cluster.send(signal.SIGTERM, group=True)
-            cluster.wait(30)
-            slowest = max(slowest, time.monotonic() - asked)
-        cluster = project.start_cluster("--run-once")
-        cluster.wait(300)
-        starts = project.starts()
-        [(left,)] = project.query("SELECT count(*) FROM django_q_ormq")
-    lost, twice = count - len(starts) + left, starts.total() - len(starts)
-    line = f"{stops} stops of the group under load: slowest {slowest:.2f} s (stop_timeout 15), "
-    line += f"lost {lost}, run twice {twice} of {count}"
-    return slowest <= 15 and lost == 0 and twice == 0, line
+    with provider("sqlite", durable=False) as databases:
+        plan = Plan(stops=stops, workers=2)
+        figures = stress(databases, plan, lambda text: None, template)
+    return figures.good, f"stops of the group under load: {figures.line()}"
 
 
 PROMISES: list[Callable[[Path, int], tuple[bool, str]]] = [

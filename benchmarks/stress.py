@@ -1,0 +1,471 @@
+"""Shows that a cluster under load survives whatever dies, and prints one line of figures.
+
+`hatch run stress --kills 100` kills members of the cluster at random, `--stops 50` stops it by
+SIGTERM to its group, `--restarts 5 --away 60` restarts the database server. What was enqueued and
+what ran stands in ledgers outside the system. The exit status is 1 if anything was not as it
+should be: a task lost, run again without a death that hit it, a process left behind, a stop that
+hung, an outage that took more than two lines of the log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.databases import NAMES, Provider, provider
+from benchmarks.pruning import prune_under_load
+from tests.chaos import SETTINGS, Chaos, Verdict, members, verdict
+from tests.harness import Project, temporary_folder, wait_gone
+
+STOP_SECONDS = 15
+HUNG_SECONDS = STOP_SECONDS + 5
+PATIENCE_SECONDS = 120
+"""How long a cluster may show no sign of life before it counts as stalled."""
+HALTED = 0.25
+"""Of a lease, at most: two thirds of it are left when it is renewed, so a halt costs no task."""
+SETTLE_SECONDS = 8.0
+"""For log lines that come late: every process has tried again within this time."""
+STARTS_BETWEEN = 40
+"""How many tasks start between two events, so that each happens under load."""
+DEPTH = 100
+
+LOST = re.compile(r"Lost .*trying again|cannot .*trying again")
+FOUND = re.compile(r"Found .* again|can .* again")
+ALARM = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b(?! Failed ')|^Traceback ")
+"""What else a log must not say of an outage; the tasks that fail on purpose may."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done to the cluster, and for how long."""
+
+    kills: int = 0
+    stops: int = 0
+    restarts: int = 0
+    away_seconds: float = 0
+    seconds: float = 0
+    workers: int = 4
+    retry: int = 3
+    seed: int = 0
+
+
+@dataclass
+class Figures:
+    """What came of it."""
+
+    database: str
+    seed: int
+    seconds: float = 0
+    enqueued: int = 0
+    unsure: int = 0
+    """Tasks whose `async_task` raised, and which have appeared all the same."""
+    kills: Counter[str] = field(default_factory=Counter)
+    halts: int = 0
+    stops: int = 0
+    slowest_stop: float = 0
+    hung: int = 0
+    restarts: int = 0
+    lost_lines: int = 0
+    found_lines: int = 0
+    other_lines: list[str] = field(default_factory=list)
+    ended: int = 0
+    """How often a main process ended of itself."""
+    stalled: bool = False
+    lost: list[str] = field(default_factory=list)
+    again: int = 0
+    """Tasks that ran again since a death had hit their attempt."""
+    twice: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+    evidence: str = ""
+    """The folder with ledgers and logs, where something was not as it should be."""
+
+    @property
+    def extra_lines(self) -> int:
+        """Return how many lines of the log are missing or too many."""
+        wrong = abs(self.lost_lines - self.restarts) + abs(self.found_lines - self.restarts)
+        return wrong + len(self.other_lines)
+
+    @property
+    def good(self) -> bool:
+        """Return whether everything was as it should be."""
+        bad = (self.hung, self.extra_lines, self.ended, self.stalled)
+        return not any([*bad, self.lost, self.twice, self.orphans])
+
+    def line(self) -> str:
+        """Return everything in one line."""
+        parts = [f"{self.database}, seed {self.seed}, {self.seconds:.0f} s"]
+        if self.kills:
+            roles = ", ".join(f"{role} {count}" for role, count in self.kills.most_common())
+            parts.append(f"{self.kills.total()} kills ({roles}), {self.halts} halts")
+        if self.stops:
+            slowest = f"slowest {self.slowest_stop:.2f} s of {STOP_SECONDS}"
+            parts.append(f"{self.stops} stops ({slowest})")
+        if self.restarts:
+            lines = f"{self.lost_lines} lost, {self.found_lines} back, {len(self.other_lines)} else"
+            parts.append(f"{self.restarts} restarts of the database (lines of the log: {lines})")
+        if self.ended:
+            parts.append(f"ended of itself {self.ended}")
+        if self.stalled:
+            parts.append("STALLED")
+        enqueued = f"{self.enqueued:,} enqueued"
+        parts.append(f"{enqueued} ({self.unsure} unsure)" if self.unsure else enqueued)
+        parts.append(
+            f"hung {self.hung}, lost {len(self.lost)}, orphan processes {len(self.orphans)}, "
+            f"run again after a death {self.again}, run twice {len(self.twice)}"
+        )
+        return "; ".join(parts)
+
+
+class Stalled(Exception):
+    """The cluster shows no sign of life."""
+
+
+class Feeder:
+    """The process that enqueues, and its ledger."""
+
+    def __init__(self, project: Project, seed: int) -> None:
+        self.ledger = project.path / "enqueued"
+        self.ledger.touch()
+        self.log = project.path / "feed.log"
+        command = [sys.executable, "-m", "benchmarks.feed", str(self.ledger), str(DEPTH)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, str(seed)],
+                cwd=project.path,
+                env=project.env,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        """Let it finish what it is at."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(PATIENCE_SECONDS)
+
+    def check(self) -> None:
+        """Fail if it has ended: nobody would notice a queue that is not fed."""
+        if self.process.poll() is not None:
+            sys.exit(f"The feeding process ended:\n{self.log.read_text()}")
+
+    def answers(self) -> dict[str, tuple[str, str]]:
+        """Return label → (kind, answer)."""
+        lines = (line.split() for line in self.ledger.read_text().splitlines())
+        return {label: (kind, answer) for label, kind, answer in lines}
+
+
+class Stress:
+    """A cluster under load, and what is done to it."""
+
+    def __init__(
+        self, project: Project, databases: Provider, plan: Plan, say: Callable[[str], None]
+    ) -> None:
+        self.project = project
+        self.server = databases.server
+        self.plan = plan
+        self.say = say
+        self.random = random.Random(plan.seed)
+        self.chaos = Chaos(project, plan.seed)
+        self.figures = Figures(project.database.name, plan.seed)
+        self.pause = threading.Event().wait
+
+    def run(self) -> Figures:
+        """Do everything that is planned, let the cluster finish, and judge."""
+        began = time.monotonic()
+        self.chaos.start()
+        self.feeder = Feeder(self.project, self.plan.seed)
+        try:
+            self.do_all()
+            self.feeder.stop()
+            self.drain()
+        except Stalled:
+            self.figures.stalled = True
+        finally:
+            self.feeder.process.kill()
+            self.feeder.process.wait()
+        self.stop_cluster()
+        # What a killed main process left behind may still be stopping.
+        wait_gone(self.project.processes(), HUNG_SECONDS)
+        self.judge()
+        self.figures.seconds = time.monotonic() - began
+        return self.figures
+
+    def do_all(self) -> None:
+        """Kill, stop and restart in random order, spread over the time that there is."""
+        plan, began = self.plan, time.monotonic()
+        events = [self.kill] * plan.kills + [self.stop] * plan.stops
+        events += [self.restart] * plan.restarts
+        self.random.shuffle(events)
+        for number, event in enumerate(events):
+            self.work_until(began + plan.seconds * (number + 1) / (len(events) + 1))
+            self.say(f"{event.__name__} {number + 1} of {len(events)}")
+            event()
+        self.work_until(began + plan.seconds)
+
+    def work_until(self, moment: float) -> None:
+        """Let the cluster work, at least until some tasks have started."""
+        size = self.project.ledger_path.stat().st_size
+        # A line of the ledger, `task-1234 start 5678`, has about twenty bytes.
+        self.await_life(
+            lambda: self.project.ledger_path.stat().st_size > size + 20 * STARTS_BETWEEN
+        )
+        while time.monotonic() < moment:
+            self.look_after_main()
+            self.pause(min(0.5, max(0.0, moment - time.monotonic())))
+
+    def await_life(self, sign: Callable[[], Any]) -> None:
+        """Wait for something that a cluster which works brings about."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not sign():
+            self.feeder.check()
+            self.look_after_main()
+            if time.monotonic() > deadline:
+                raise Stalled
+            self.pause(0.02)
+
+    def look_after_main(self) -> None:
+        """Start the cluster again if it ended though nobody asked it to."""
+        assert self.chaos.cluster is not None
+        if self.chaos.cluster.process.poll() is not None:
+            self.figures.ended += 1
+            self.chaos.start()
+
+    def kill(self) -> None:
+        """Kill a member at random; before some deaths another one is halted for a moment."""
+        if self.random.random() < 0.25:
+            self.halt()
+        try:
+            death = self.chaos.kill_one()
+        except AssertionError as nobody:
+            raise Stalled from nobody
+        self.figures.kills[death.role] += 1
+
+    def halt(self) -> None:
+        """Halt a member at random, and let it go on."""
+        pids = sorted(pid for pids in members(self.project).values() for pid in pids)
+        if not pids:
+            return
+        pid = self.random.choice(pids)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            self.pause(self.random.uniform(0, HALTED * self.plan.retry))
+            os.kill(pid, signal.SIGCONT)
+            self.figures.halts += 1
+
+    def stop(self) -> None:
+        """Ask the whole group to stop, as systemd does, and start the next cluster."""
+        self.figures.stops += 1
+        self.stop_cluster()
+        self.chaos.start()
+
+    def stop_cluster(self) -> None:
+        """Ask the whole group to stop, and kill it if it does not."""
+        cluster = self.chaos.cluster
+        assert cluster is not None
+        asked = time.monotonic()
+        cluster.terminate(group=True)
+        try:
+            cluster.wait(HUNG_SECONDS)
+        except AssertionError:
+            self.figures.hung += 1
+            cluster.kill(group=True)
+            cluster.wait()
+        self.figures.slowest_stop = max(self.figures.slowest_stop, time.monotonic() - asked)
+
+    def restart(self) -> None:
+        """Restart the database server under load, and count what the log says of it."""
+        assert self.server is not None
+        assert self.chaos.cluster is not None
+        cluster = self.chaos.cluster
+        mark = cluster.mark()
+        self.server.stop()
+        self.pause(self.plan.away_seconds)
+        self.server.start()
+        with contextlib.suppress(AssertionError):
+            cluster.wait_for_line(FOUND.pattern, PATIENCE_SECONDS, since=mark)
+        self.work_until(time.monotonic() + SETTLE_SECONDS)
+        self.figures.restarts += 1
+        for line in cluster.lines[mark:]:
+            if LOST.search(line):
+                self.figures.lost_lines += 1
+            elif FOUND.search(line):
+                self.figures.found_lines += 1
+            elif ALARM.search(line):
+                self.figures.other_lines.append(line)
+
+    def drain(self) -> None:
+        """Wait until all is recorded that was enqueued."""
+        answers = self.feeder.answers()
+        taken = {label for label, (_, answer) in answers.items() if answer == "taken"}
+        sql = "SELECT name FROM django_q_task"
+        left, moved = len(taken) + 1, time.monotonic()
+        while left:
+            self.look_after_main()
+            now = len(taken - {name for (name,) in self.project.query(sql)})
+            if now < left:
+                left, moved = now, time.monotonic()
+                self.say(f"waiting for {left} tasks")
+            elif time.monotonic() > moved + PATIENCE_SECONDS:
+                raise Stalled
+            self.pause(0.5)
+
+    def judge(self) -> None:
+        """Compare the ledgers with the database."""
+        answers, started = self.feeder.answers(), self.project.starts()
+        expected = {
+            label: kind
+            for label, (kind, answer) in answers.items()
+            if answer == "taken" or label in started
+        }
+        succeed = [label for label, kind in expected.items() if kind != "failing"]
+        found: Verdict = verdict(self.project, succeed, self.chaos.deaths)
+        recorded = {name for (name,) in self.project.query("SELECT name FROM django_q_task")}
+        fail = expected.keys() - set(succeed)
+        figures = self.figures
+        figures.enqueued = len(expected)
+        figures.unsure = sum(answers[label][1] == "raised" for label in expected)
+        figures.lost = [*found.lost, *sorted(fail - recorded)]
+        figures.again, figures.twice = len(found.excused), found.twice
+        figures.orphans = found.orphans
+
+
+def stress(
+    databases: Provider, plan: Plan, say: Callable[[str], None], template: Path | None = None
+) -> Figures:
+    """Make a project, put it under stress, and leave nothing of it behind but what explains."""
+    with temporary_folder() as folder:
+        database = databases.new(folder, template)
+        project = Project(folder, database)
+        if template is None:
+            project.migrate()
+        settings = {"workers": plan.workers, "retry": plan.retry, "stop_timeout": STOP_SECONDS}
+        project.configure(SETTINGS | settings)
+        run = Stress(project, databases, plan, say)
+        try:
+            figures = run.run()
+            if not figures.good:
+                figures.evidence = str(keep_evidence(run))
+        finally:
+            # What outlived its cluster is among the figures already; here it is ended.
+            with contextlib.suppress(AssertionError):
+                project.close()
+            database.drop()
+    return figures
+
+
+def keep_evidence(run: Stress) -> Path:
+    """Save what tells how it came to this, and return the folder."""
+    folder = Path(tempfile.mkdtemp(prefix="django-q-stress-"))
+    for name in ("ledger", "enqueued", "feed.log"):
+        shutil.copy(run.project.path / name, folder)
+    for number, cluster in enumerate(run.project.clusters):
+        (folder / f"cluster-{number}-{cluster.pid}.log").write_text(f"{cluster.log}\n")
+    deaths = (f"{death.role} {death.pid} {sorted(death.workers)}\n" for death in run.chaos.deaths)
+    (folder / "deaths").write_text("".join(deaths))
+    (folder / "figures.json").write_text(json.dumps(asdict(run.figures), indent=2))
+    return folder
+
+
+def main() -> int:
+    """Do what the command line asks for; 1 if something was not as it should be."""
+    options = parse_arguments()
+    with provider(options.database, durable=bool(options.rows)) as databases, progress() as say:
+        if options.rows:
+            found: Any = prune_under_load(databases, options.rows, options.seconds or 20, say)
+        else:
+            found = stress(databases, plan_of(options), say)
+    print(json.dumps(asdict(found)) if options.json else found.line(), flush=True)
+    if found.evidence:
+        print(f"Ledgers and logs are kept in {found.evidence}", file=sys.stderr)
+    return 0 if found.good else 1
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="hatch run stress",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--kills", type=int, default=0, help="SIGKILLs of random members")
+    parser.add_argument("--stops", type=int, default=0, help="SIGTERMs to the group")
+    parser.add_argument("--restarts", type=int, default=0, help="restarts of the database server")
+    parser.add_argument("--away", type=float, default=0, help="how long it is away each time")
+    parser.add_argument(
+        "--seconds", type=float, default=0, help="spread everything over at least so long"
+    )
+    parser.add_argument("--rows", type=int, default=0, help="prune so many results under load")
+    parser.add_argument("--database", choices=NAMES, default="sqlite")
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--retry", type=int, default=3, help="the lease, in seconds")
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000))
+    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
+    options = parser.parse_args()
+    if options.restarts and options.database == "sqlite":
+        parser.error("--restarts needs a database server: --database postgresql or mariadb")
+    return options
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """Return what the options ask for; kills, if they ask for nothing."""
+    kills = options.kills
+    if not (kills or options.stops or options.restarts):
+        kills = max(20, round(options.seconds / 2))
+    return Plan(
+        kills=kills,
+        stops=options.stops,
+        restarts=options.restarts,
+        away_seconds=options.away,
+        seconds=options.seconds,
+        workers=options.workers,
+        retry=options.retry,
+        seed=options.seed,
+    )
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Yield what says how far it is: in one line of a terminal, and else every ten seconds."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status("starting") as status:
+            yield status.update
+    else:
+        yield Lines().say
+
+
+class Lines:
+    """Progress for a file: a line from time to time."""
+
+    def __init__(self) -> None:
+        self.said = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Print the text, unless something was printed a moment ago."""
+        if time.monotonic() >= self.said + 10:
+            self.said = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
