@@ -1,4 +1,4 @@
-"""A queue in a SQLite file of its own, on the alias `queue`, for the tests of the ORM broker."""
+"""A queue in a database of its own, on the alias `queue`, for the tests of the ORM broker."""
 
 from __future__ import annotations
 
@@ -21,17 +21,27 @@ WAL = {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}
 @contextmanager
 def database(path: Path, alias: str = "queue", **options: Any) -> Iterator[str]:
     """A new SQLite file with the queue's table, known to Django as `alias`."""
-    entry = copy.deepcopy(connections.databases["default"])
-    entry |= {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": options}
-    connections.databases[alias] = entry
+    entry = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": options}
+    with registered(entry, alias):
+        create_table(alias)
+        yield alias
+
+
+@contextmanager
+def registered(entry: dict[str, Any], alias: str = "queue") -> Iterator[str]:
+    """A database, known to Django as `alias`."""
+    connections.databases[alias] = copy.deepcopy(connections.databases["default"]) | entry
     try:
-        with connections[alias].schema_editor() as editor:
-            editor.create_model(OrmQ)
         yield alias
     finally:
         connections[alias].close()
         del connections[alias]
         del connections.databases[alias]
+
+
+def create_table(alias: str) -> None:
+    with connections[alias].schema_editor() as editor:
+        editor.create_model(OrmQ)
 
 
 @contextmanager

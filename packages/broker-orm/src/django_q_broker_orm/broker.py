@@ -15,11 +15,11 @@ from django_q import databases
 from django_q.brokers.base import Broker, Delivery, Package, Receipt
 from django_q.conf import get_settings
 from django_q.models import OrmQ
-from django_q_broker_orm.clock import Clock
+from django_q_broker_orm.clock import clock_for
 from django_q_broker_orm.receipts import Claimed, new_claim, read, receipt_of, row_of
 from django_q_broker_orm.table import Change, Due, Until, Wanted, stored
-from django_q_broker_orm.tables import table_for
-from django_q_broker_orm.wake import Woken, waiter_for
+from django_q_broker_orm.tables import table_for, waiter_for
+from django_q_broker_orm.wake import Woken
 
 LONGEST_WAIT_SECONDS = 1.0
 LONGEST_LULL_SECONDS = 5.0
@@ -74,8 +74,8 @@ class ORM(Broker):
     def _set_up(self) -> None:
         self.alias = self._alias_of(self.connection)
         self._table = table_for(self.alias, self.list_key)
-        self._clock = Clock(self.alias)
-        self._waiter = waiter_for(self.alias, get_settings().poll)
+        self._clock = clock_for(self.alias)
+        self._waiter = waiter_for(self.alias, self.list_key, get_settings().poll)
         self._is_back_from_outage = False
         self._lapsed_from = float("-inf")
         self._lull: Lull | None = None
@@ -112,7 +112,7 @@ class ORM(Broker):
         **options: Any,
     ) -> Any:
         with self._database():
-            lock = available_at or self._clock.guess()
+            lock = self._lock_until(available_at)
             return self._table.insert(_text(package), lock, priority or 0)
 
     def enqueue_many(
@@ -125,8 +125,13 @@ class ORM(Broker):
     ) -> list[Any]:
         """All or none: one transaction."""
         with self._database():
-            lock = available_at or self._clock.guess()
+            lock = self._lock_until(available_at)
             return self._table.insert_many([_text(one) for one in packages], lock, priority or 0)
+
+    def _lock_until(self, available_at: datetime | None) -> datetime | None:
+        if available_at is not None or self._table.dates_packages:
+            return available_at
+        return self._clock.now()
 
     # Taking out
 
@@ -145,11 +150,12 @@ class ORM(Broker):
 
         Where it is overridden, it decides the first lease of each row instead of `retry`.
         """
-        return self._clock.guess() + timedelta(seconds=get_settings().retry)
+        return self._clock.now() + timedelta(seconds=get_settings().retry)
 
     def _claim(self, limit: int, lease: float) -> list[Delivery]:
         deadline = time.monotonic() + LONGEST_WAIT_SECONDS
         self._waiter.waker = self.waker
+        self._clock.warn_once()
         while True:
             mark = self._waiter.before_looking()
             now = self._clock.now()
@@ -230,7 +236,8 @@ class ORM(Broker):
     ) -> list[Receipt]:
         with self._database():
             available_at = self._clock.now() + timedelta(seconds=delay)
-            change = Change(available_at, free=True, attempts=int(count))
+            soon = delay < LONGEST_WAIT_SECONDS
+            change = Change(available_at, free=True, attempts=int(count), soon=soon)
             return self._settle(receipts, lambda some: self._table.change(some, change))
 
     def _settle(self, receipts: Sequence[Receipt], settle: Any) -> list[Receipt]:
@@ -258,13 +265,13 @@ class ORM(Broker):
     def queue_size(self) -> int:
         """Packages that can be claimed now."""
         with self._database():
-            now = stored(self._clock.guess())
+            now = stored(self._clock.now())
             return databases.insist(self._rows().exclude(lock__gt=now).count)
 
     def lock_size(self) -> int:
         """Packages that are claimed, or delayed."""
         with self._database():
-            now = stored(self._clock.guess())
+            now = stored(self._clock.now())
             return databases.insist(self._rows().filter(lock__gt=now).count)
 
     def purge_queue(self) -> Any:
@@ -303,6 +310,7 @@ class ORM(Broker):
         except Error as error:
             if databases.is_connection_error(error):
                 self._is_back_from_outage = True
+                self._clock.forget()
                 self.close()
             raise
 

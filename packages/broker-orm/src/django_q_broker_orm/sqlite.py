@@ -77,7 +77,7 @@ WHERE {which} RETURNING id
 class SQLiteTable(Table):
     """Statements written out, each a few microseconds per row."""
 
-    def insert(self, payload: str, lock: datetime, priority: int) -> int:
+    def insert(self, payload: str, lock: datetime | None, priority: int) -> int:
         row = (self.key, payload, self._text(lock), priority)
         if is_prepared(self.alias):
             return insist(lambda: self._insert(row))
@@ -88,7 +88,9 @@ class SQLiteTable(Table):
             cursor.execute(INSERT, row)
             return int(cursor.lastrowid)
 
-    def insert_many(self, payloads: Sequence[str], lock: datetime, priority: int) -> list[int]:
+    def insert_many(
+        self, payloads: Sequence[str], lock: datetime | None, priority: int
+    ) -> list[int]:
         at = self._text(lock)
         rows = [(self.key, payload, at, priority) for payload in payloads]
         return transact(self.alias, lambda: self._insert_many(rows)) if rows else []
@@ -162,7 +164,9 @@ class SQLiteTable(Table):
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows
 
-    def _text(self, moment: datetime) -> str:
+    def _text(self, moment: datetime | None) -> str | None:
+        if moment is None:
+            return None
         return str(self.connection.ops.adapt_datetimefield_value(stored(moment)))
 
     def _moment(self, text: str | None) -> datetime | None:

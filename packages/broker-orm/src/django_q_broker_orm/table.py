@@ -58,6 +58,8 @@ class Change(NamedTuple):
     lock: datetime
     free: bool = False
     attempts: int = 0
+    soon: bool = False
+    """Given back for now, so that it is worth waking somebody?"""
 
 
 class Table:
@@ -69,6 +71,8 @@ class Table:
 
     batch = 500
     """How many rows one statement names at most."""
+    dates_packages = False
+    """Does the database itself say when a package came in? Then `lock` may be None."""
 
     def __init__(self, alias: str, key: str) -> None:
         self.alias = alias
@@ -84,13 +88,15 @@ class Table:
 
     # Putting in
 
-    def insert(self, payload: str, lock: datetime, priority: int) -> Any:
+    def insert(self, payload: str, lock: datetime | None, priority: int) -> Any:
         return self.rows.create(
-            key=self.key, payload=payload, lock=stored(lock), priority=priority
+            key=self.key, payload=payload, lock=lock and stored(lock), priority=priority
         ).pk
 
-    def insert_many(self, payloads: Sequence[str], lock: datetime, priority: int) -> list[Any]:
-        at = stored(lock)
+    def insert_many(
+        self, payloads: Sequence[str], lock: datetime | None, priority: int
+    ) -> list[Any]:
+        at = lock and stored(lock)
         rows = [
             OrmQ(key=self.key, payload=payload, lock=at, priority=priority) for payload in payloads
         ]

@@ -239,10 +239,3 @@ class SQLiteWaiter(Waiter):
             if name == "main":
                 return str(path or "")
         return ""
-
-
-def waiter_for(alias: str, poll: float) -> Waiter:
-    """The best way to wait that this database allows."""
-    if connections[alias].vendor == "sqlite":
-        return SQLiteWaiter(alias)
-    return Waiter(poll)
