@@ -1,7 +1,5 @@
 """Whoever of a cluster is killed, at any time: nothing is lost, and nobody is left behind."""
 
-import pytest
-
 from tests.chaos import (
     ROLES,
     SETTINGS,
@@ -18,7 +16,6 @@ from tests.harness import Note, Project
 LABELS = [f"task-{number}" for number in range(300)]
 
 
-@pytest.mark.parametrize("database_name", ["sqlite", "postgresql"], indirect=True)
 def test_no_death_loses_a_task_or_repeats_one_that_it_did_not_hit(project: Project) -> None:
     project.configure(SETTINGS | {"workers": 2})
     enqueue(project, LABELS)

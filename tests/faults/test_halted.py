@@ -1,25 +1,10 @@
 """A cluster that stood still longer than `retry`: what was taken over is its own no more."""
 
-import contextlib
 import os
 import signal
-import sqlite3
 
-from tests.harness import ClusterProcess, Project
-
-
-def halt(project: Project, cluster: ClusterProcess) -> None:
-    """Halt a whole cluster, but not while it holds SQLite's one write lock: nobody could go on."""
-    for _ in range(100):
-        cluster.send(signal.SIGSTOP, group=True)
-        with contextlib.closing(sqlite3.connect(project.database_path, timeout=0.2)) as connection:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                cluster.send(signal.SIGCONT, group=True)
-            else:
-                return
-    raise AssertionError("The cluster held the write lock each time it was halted.")
+from tests.faults.locking import halt
+from tests.harness import Project
 
 
 def test_a_halted_cluster_starts_nothing_that_another_has_taken_over(project: Project) -> None:

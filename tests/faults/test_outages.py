@@ -1,21 +1,7 @@
 """A database that nobody can write to for a while: the cluster waits, and loses nothing."""
 
-import contextlib
-import sqlite3
-from collections.abc import Iterator
-
+from tests.faults.locking import locked
 from tests.harness import Project
-
-
-@contextlib.contextmanager
-def locked(project: Project) -> Iterator[None]:
-    """Keep everybody else from writing to the database."""
-    with contextlib.closing(
-        sqlite3.connect(project.database_path, timeout=20, isolation_level=None)
-    ) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("ROLLBACK")
 
 
 def ended(project: Project) -> int:

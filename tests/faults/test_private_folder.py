@@ -56,9 +56,11 @@ def test_a_folder_that_somebody_cleared_away_is_made_again(tmp_path: Path) -> No
     assert ring.body(1) == body
 
 
-def test_a_package_that_cannot_be_read_any_more_ends_no_monitor() -> None:
+def test_a_package_that_cannot_be_read_any_more_ends_no_monitor(tmp_path: Path) -> None:
     bell = SimpleNamespace(wait=None)
-    crew: Any = SimpleNamespace(board=SimpleNamespace(monitor_bell=bell), list_key="queue")
+    crew: Any = SimpleNamespace(
+        board=SimpleNamespace(monitor_bell=bell, folder=tmp_path), list_key="queue"
+    )
     monitor = Monitor("Process-1", crew)
 
     def vanished() -> Any:

@@ -1,5 +1,6 @@
 """What the database, a broker or user code refuses costs itself, and never stands in the way."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,8 +22,8 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def monitor(pauses: list[float]) -> Monitor:
-    board = SimpleNamespace(monitor_bell=SimpleNamespace(wait=pauses.append))
+def monitor(pauses: list[float], tmp_path: Path) -> Monitor:
+    board = SimpleNamespace(monitor_bell=SimpleNamespace(wait=pauses.append), folder=tmp_path)
     crew: Any = SimpleNamespace(board=board, list_key="queue")
     return Monitor("Process-1", crew)
 

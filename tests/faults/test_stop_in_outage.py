@@ -1,7 +1,6 @@
 """A cluster stops in time also when the database takes nothing, and loses nothing by it."""
 
-import sqlite3
-
+from tests.faults.locking import locked
 from tests.harness import Project
 
 
@@ -15,16 +14,14 @@ def test_a_stop_while_the_database_is_locked_is_in_time_and_loses_nothing(
     )
     first = project.start_cluster()
     project.wait_for_starts(1)
-    lock = sqlite3.connect(project.database_path, isolation_level=None)
-    lock.execute("BEGIN IMMEDIATE")
-    gate.open()
-    project.wait_until(lambda: [note for note in project.ledger() if note.event == "end"])
+    with locked(project):
+        gate.open()
+        project.wait_until(lambda: [note for note in project.ledger() if note.event == "end"])
 
-    assert first.stop(10) == 0
+        assert first.stop(10) == 0
     assert "and is killed" in first.log
     assert "The sentinel did not stop" not in first.log
 
-    lock.close()
     project.start_cluster()
     [task] = project.wait_for_tasks(1)
     assert task["success"]

@@ -18,7 +18,7 @@ from django_q.cluster import clock
 from django_q.cluster.crew import Crew
 from django_q.cluster.dealer import Dealer
 from django_q.cluster.lane import Action, Lane, State
-from django_q.cluster.patience import Patience
+from django_q.cluster.patience import Outage, Patience
 
 logger = logging.getLogger("django-q")
 
@@ -53,9 +53,9 @@ class Keeper:
 
     def run(self) -> None:
         try:
-            self.patience.call(self.take_broker, None)
+            self.patience.call(self.take_broker, None, is_contact=False)
             while not self.is_done():
-                self.patience.call(self.keep, None)
+                self.patience.call(self.keep, None, is_contact=False)
                 self.bell.wait(self.nap(), self.is_wanted)
         except BaseException:
             # Without a keeper all leases would lapse; a new pusher takes over with a new one.
@@ -64,6 +64,7 @@ class Keeper:
 
     def take_broker(self) -> None:
         self.broker: Broker = self.crew.broker()
+        self.patience.outage = Outage.of_broker(self.crew, self.broker)
 
     def is_done(self) -> bool:
         return bool(self.board.stopping) and self.board.all_settled

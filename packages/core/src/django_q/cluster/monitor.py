@@ -18,7 +18,7 @@ from django_q.cluster.coroner import COMMIT_DEATHS, Coroner
 from django_q.cluster.crew import Crew, guarded, join_crew
 from django_q.cluster.hooks import HookRunner
 from django_q.cluster.lane import Action, Lane, Report, State, Verdict
-from django_q.cluster.patience import Patience
+from django_q.cluster.patience import Outage, Patience
 from django_q.cluster.ring import Torn
 from django_q.cluster.settlement import identify
 from django_q.models import Task
@@ -43,12 +43,14 @@ class Monitor:
         self.bell = crew.board.monitor_bell
         self.using = router.db_for_write(Task)
         self.patience = Patience(
-            f"the database {self.using!r}", wait=self.bell.wait, give_up=lambda: False
+            Outage.of_database(crew, self.using),
+            wait=self.bell.wait,
+            give_up=lambda: False,
+            mend=lambda: databases.close(self.using),
         )
         self.broker_patience = Patience(
             f"the broker of {crew.list_key}", wait=self.bell.wait, give_up=lambda: False
         )
-
         self.coroner = Coroner(crew, self.patience)
 
     def run(self) -> None:
@@ -64,9 +66,10 @@ class Monitor:
 
     def boot(self) -> None:
         join_crew(self.name, "monitor")
-        broker = self.broker_patience.call(self.crew.broker, None)
+        broker = self.broker_patience.call(self.crew.broker, None, is_contact=False)
         assert broker is not None, "This patience never gives up."
         self.broker = broker
+        self.broker_patience.outage = Outage.of_broker(self.crew, broker)
         databases.prepare(self.using)
         self.clerk = Clerk(
             self.crew,

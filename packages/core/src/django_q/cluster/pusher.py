@@ -14,7 +14,7 @@ from django_q.cluster import clock
 from django_q.cluster.crew import Crew, join_crew
 from django_q.cluster.dealer import Dealer
 from django_q.cluster.keeper import Keeper, give_back
-from django_q.cluster.patience import Patience
+from django_q.cluster.patience import Outage, Patience
 
 logger = logging.getLogger("django-q")
 
@@ -53,13 +53,14 @@ class Pusher:
         join_crew(self.name, "pusher")
         logger.info("%s pushing tasks at %s", self.name, os.getpid())
         self.dealer.adopt()
-        self.patience.call(self.take_broker, None)
+        self.patience.call(self.take_broker, None, is_contact=False)
         self.patience.call(self.connect, None)
         self.keeper.start()
 
     def take_broker(self) -> None:
         self.broker = self.crew.broker()
         self.broker.waker = self.bell.fileno()
+        self.patience.outage = Outage.of_broker(self.crew, self.broker)
 
     def connect(self) -> None:
         """Reach the broker once; before that has worked the cluster may still give up."""

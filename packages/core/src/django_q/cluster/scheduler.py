@@ -14,6 +14,7 @@ from django.utils import timezone
 from django_q import databases, records
 from django_q.brokers import Broker
 from django_q.cluster.due import ASK_SECONDS, DueSchedules
+from django_q.cluster.patience import Outage
 from django_q.conf import Settings, logger
 from django_q.models import Schedule, Task
 from django_q.status import TTL_SECONDS, Stat
@@ -35,13 +36,20 @@ NEWS = (
 
 
 class Duty:
-    """Something done again and again; while it cannot be done, that is logged once."""
+    """Something done again and again; while it cannot be done, that is logged once.
 
-    def __init__(self, name: str, work: Callable[[], None], clock: Callable[[], float]) -> None:
+    That the database is away is said of `database`, for all duties and the whole cluster.
+    """
+
+    def __init__(
+        self, name: str, work: Callable[[], None], clock: Callable[[], float], database: Outage
+    ) -> None:
         self.name = name
         self.work = work
         self.clock = clock
-        self.outage: type[Exception] | None = None
+        self.database = database
+        self.misses_database = False
+        self.trouble: type[Exception] | None = None
         self.pause = ASK_SECONDS
         self.not_before = float("-inf")
 
@@ -57,23 +65,27 @@ class Duty:
             self._succeeded()
 
     def _failed(self, error: Exception) -> None:
-        if self.outage is not type(error):
+        if databases.is_connection_error(error):
+            self.misses_database = True
+            self.database.lost(error)
+            for using in {router.db_for_write(Schedule), router.db_for_write(Task)}:
+                databases.close(using)
+        elif self.trouble is not type(error):
             logger.error(
                 "%s cannot %s, trying again: %s: %s",
                 current_process().name, self.name, type(error).__name__, error,
             )  # fmt: skip
             logger.debug("The traceback:", exc_info=error)
-        for using in {router.db_for_write(Schedule), router.db_for_write(Task)}:
-            if databases.is_connection_error(error):
-                databases.close(using)
-        self.outage = type(error)
+            self.trouble = type(error)
         self.not_before = self.clock() + self.pause
         self.pause = min(self.pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _succeeded(self) -> None:
-        if self.outage is not None:
+        if self.misses_database:
+            self.database.found()
+        if self.trouble is not None:
             logger.info("%s can %s again", current_process().name, self.name)
-        self.outage = None
+        self.misses_database, self.trouble = False, None
         self.pause = ASK_SECONDS
 
 
@@ -92,6 +104,7 @@ class Scheduler:
         stopping: Callable[[], bool],
         wait: Callable[[float], Any],
         *,
+        database: Outage | None = None,
         now: Callable[[], datetime] = timezone.now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -107,12 +120,16 @@ class Scheduler:
         self.cleared_at: int | None = None
         self.cleared_on: datetime | None = None
         self.due = DueSchedules(settings, broker, stopping, now, clock)
+        self.database = database or Outage("the database")
         self.duties = [
-            Duty("save the cluster's status", self.tell, clock),
-            Duty("clear old results away", self.clear, clock),
+            self.duty("save the cluster's status", self.tell),
+            self.duty("clear old results away", self.clear),
         ]
         if settings.scheduler:
-            self.duties.append(Duty("queue what is due", self.due.queue_all, clock))
+            self.duties.append(self.duty("queue what is due", self.due.queue_all))
+
+    def duty(self, name: str, work: Callable[[], None]) -> Duty:
+        return Duty(name, work, self.clock, self.database)
 
     def run(self) -> None:
         """Do every duty until the cluster stops, and tell at last that it does."""
@@ -121,7 +138,7 @@ class Scheduler:
         while not self.stopping():
             self.step()
             self.wait(self.pause())
-        Duty("say that the cluster stops", self.say_goodbye, self.clock).attempt()
+        self.duty("say that the cluster stops", self.say_goodbye).attempt()
 
     def step(self) -> None:
         """Each duty once, where its time has come."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from django.db import router
+
 from django_q.cluster.crew import Crew, join_crew
+from django_q.cluster.patience import Outage
 from django_q.cluster.scheduler import Scheduler
 from django_q.cluster.states import status_of
+from django_q.models import Task
 
 logger = logging.getLogger("django-q")
 
@@ -32,5 +36,6 @@ def run_scheduler(name: str, crew: Crew) -> None:
         snapshot,
         stopping=lambda: bool(board.stopping),
         wait=lambda seconds: bell.wait(seconds, lambda: board.stopping),
+        database=Outage.of_database(crew, router.db_for_write(Task)),
     ).run()
     logger.info("%s stopped scheduling", name)

@@ -7,20 +7,21 @@ import os
 from typing import Any
 
 from django.core.signing import BadSignature
-from django.db import close_old_connections
+from django.db import close_old_connections, router
 from django.utils import timezone
 
-from django_q import conf, package, records
+from django_q import conf, databases, package, records
 from django_q.brokers.base import Delivery
 from django_q.cluster import clock
 from django_q.cluster.birth import FORK
 from django_q.cluster.crew import Crew, join_crew, set_title
 from django_q.cluster.dealer import LOW_WATER
 from django_q.cluster.lane import Action, Lane, Report, Verdict
-from django_q.cluster.patience import Patience
+from django_q.cluster.patience import Outage, Patience
 from django_q.cluster.ring import Torn
 from django_q.cluster.settlement import after_failure, identify
 from django_q.errors import BadPackage, TaskRefused, TimeoutException
+from django_q.models import Task
 from django_q.signals import notify
 from django_q.tasks import execution
 
@@ -52,7 +53,13 @@ class Worker:
         self.youth = YOUNG_SECONDS if forked else YOUNG_UNFORKED_SECONDS
         self.count = 0
         self.leaving = False
-        self.patience = Patience("the results", wait=self.bell.wait, give_up=lambda: False)
+        results = router.db_for_write(Task)
+        self.patience = Patience(
+            Outage.of_database(crew, results),
+            wait=self.bell.wait,
+            give_up=lambda: False,
+            mend=lambda: databases.close(results),
+        )
 
     def run(self) -> None:
         self.boot()
