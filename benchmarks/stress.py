@@ -17,7 +17,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -31,6 +30,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.databases import NAMES, Provider, provider
+from benchmarks.feeder import Feeder
 from benchmarks.pruning import prune_under_load
 from tests.chaos import SETTINGS, Chaos, Verdict, members, verdict
 from tests.harness import Project, temporary_folder, wait_gone
@@ -138,42 +138,6 @@ class Stalled(Exception):
     """The cluster shows no sign of life."""
 
 
-class Feeder:
-    """The process that enqueues, and its ledger."""
-
-    def __init__(self, project: Project, seed: int) -> None:
-        self.ledger = project.path / "enqueued"
-        self.ledger.touch()
-        self.log = project.path / "feed.log"
-        command = [sys.executable, "-m", "benchmarks.feed", str(self.ledger), str(DEPTH)]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, str(seed)],
-                cwd=project.path,
-                env=project.env,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def stop(self) -> None:
-        """Let it finish what it is at."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(PATIENCE_SECONDS)
-
-    def check(self) -> None:
-        """Fail if it has ended: nobody would notice a queue that is not fed."""
-        if self.process.poll() is not None:
-            sys.exit(f"The feeding process ended:\n{self.log.read_text()}")
-
-    def answers(self) -> dict[str, tuple[str, str]]:
-        """Return label → (kind, answer)."""
-        lines = (line.split() for line in self.ledger.read_text().splitlines())
-        return {label: (kind, answer) for label, kind, answer in lines}
-
-
 class Stress:
     """A cluster under load, and what is done to it."""
 
@@ -188,12 +152,14 @@ class Stress:
         self.chaos = Chaos(project, plan.seed)
         self.figures = Figures(project.database.name, plan.seed)
         self.pause = threading.Event().wait
+        self.enqueued = project.path / "enqueued"
+        self.enqueued.touch()
 
     def run(self) -> Figures:
         """Do everything that is planned, let the cluster finish, and judge."""
         began = time.monotonic()
         self.chaos.start()
-        self.feeder = Feeder(self.project, self.plan.seed)
+        self.feeder = Feeder(self.project, "benchmarks.feed", self.enqueued, DEPTH, self.plan.seed)
         try:
             self.do_all()
             self.feeder.stop()
@@ -201,8 +167,7 @@ class Stress:
         except Stalled:
             self.figures.stalled = True
         finally:
-            self.feeder.process.kill()
-            self.feeder.process.wait()
+            self.feeder.kill()
         self.stop_cluster()
         # What a killed main process left behind may still be stopping.
         wait_gone(self.project.processes(), HUNG_SECONDS)
@@ -315,7 +280,7 @@ class Stress:
 
     def drain(self) -> None:
         """Wait until all is recorded that was enqueued."""
-        answers = self.feeder.answers()
+        answers = self.answers()
         taken = {label for label, (_, answer) in answers.items() if answer == "taken"}
         sql = "SELECT name FROM django_q_task"
         left, moved = len(taken) + 1, time.monotonic()
@@ -329,9 +294,14 @@ class Stress:
                 raise Stalled
             self.pause(0.5)
 
+    def answers(self) -> dict[str, tuple[str, str]]:
+        """Return label → (kind, answer) of all that the feeding process has tried to enqueue."""
+        lines = (line.split() for line in self.enqueued.read_text().splitlines())
+        return {label: (kind, answer) for label, kind, answer in lines}
+
     def judge(self) -> None:
         """Compare the ledgers with the database."""
-        answers, started = self.feeder.answers(), self.project.starts()
+        answers, started = self.answers(), self.project.starts()
         expected = {
             label: kind
             for label, (kind, answer) in answers.items()
