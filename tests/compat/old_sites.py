@@ -110,8 +110,8 @@ class OldSite:
         return json.loads(answer.read_text())
 
     def queue_what_is_due(self) -> None:
-        """Run Django Q2's scheduler, which a cluster of theirs calls half a minute later."""
-        self.run("from django_q.scheduler import scheduler; scheduler()")
+        """Run the old scheduler, which a cluster of theirs calls half a minute after its start."""
+        self.run("from django_q.cluster import scheduler; scheduler()")
 
     @contextlib.contextmanager
     def cluster(self) -> Iterator[ClusterProcess]:

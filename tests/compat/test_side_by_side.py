@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.compat.old_sites import Q2, OldSite, wait_for_empty_queue
+from tests.compat.old_sites import DJANGO_Q, Q2, OldSite, Release, wait_for_empty_queue
 from tests.harness import Project
 
 on_each_database = pytest.mark.parametrize("database_name", ["sqlite", "postgresql"], indirect=True)
@@ -90,9 +90,16 @@ def test_django_q2_runs_what_ours_enqueues(project: Project, django_q2: OldSite)
     assert project.run(READ.format(ids=ids)) == RAN
 
 
-@on_each_database
-def test_ours_runs_what_django_q2_enqueues(project: Project, django_q2: OldSite) -> None:
-    ids = django_q2.run(ENQUEUE)
+@pytest.mark.parametrize(
+    ("release", "database_name"),
+    [(Q2, "sqlite"), (Q2, "postgresql"), (DJANGO_Q, "sqlite")],
+    ids=str,
+    indirect=["database_name"],
+)
+def test_ours_runs_what_old_producers_enqueue(project: Project, release: Release) -> None:
+    project.configure({"ack_failures": True})
+    old = OldSite(project, release)
+    ids = old.run(ENQUEUE)
 
     project.start_cluster()
     project.wait_for_starts(len(LABELS))
@@ -102,14 +109,14 @@ def test_ours_runs_what_django_q2_enqueues(project: Project, django_q2: OldSite)
     project.wait_until(
         lambda: (ids["sum"], "hook") in [note[:2] for note in project.ledger()], what="the hook"
     )
-    assert django_q2.run(READ.format(ids=ids)) == RAN
+    assert old.run(READ.format(ids=ids)) == RAN
 
 
 @on_each_database
 def test_clusters_of_both_share_a_queue_and_run_each_task_once(
     project: Project, django_q2: OldSite
 ) -> None:
-    project.configure({"workers": 3, "retry": 2, "save_limit": 0})
+    project.configure({"workers": 3, "retry": 3, "save_limit": 0})
     gate = project.gate()
     project.run(HOLD.format(label="long", gate=gate.path))
     ours = project.start_cluster()
@@ -168,7 +175,7 @@ def test_django_q2_takes_over_what_a_killed_cluster_of_ours_held(
 def test_ours_takes_over_what_a_killed_cluster_of_django_q2_held(
     project: Project, django_q2: OldSite
 ) -> None:
-    hasty = OldSite(project, Q2, retry=2)
+    hasty = OldSite(project, Q2, retry=2, workers=1)
     gate = project.gate()
     hasty.run(HOLD.format(label="held", gate=gate.path))
     with hasty.cluster():
@@ -182,18 +189,30 @@ def test_ours_takes_over_what_a_killed_cluster_of_django_q2_held(
     assert [task["success"] for task in project.tasks()] == [True]
 
 
-@on_each_database
-def test_our_migrations_taken_back_leave_django_q2_all_that_is_queued(
-    project: Project, django_q2: OldSite
+@pytest.mark.parametrize(
+    ("release", "name", "retry", "database_name"),
+    [
+        (Q2, "0019", 60, "sqlite"),
+        (Q2, "0019", 60, "postgresql"),
+        # Where a time says since when and not until when, a queued row is due after `retry`.
+        (DJANGO_Q, "0014", 5, "sqlite"),
+    ],
+    ids=str,
+    indirect=["database_name"],
+)
+def test_our_migrations_taken_back_leave_old_clusters_all_that_is_queued(
+    project: Project, release: Release, name: str, retry: int
 ) -> None:
+    project.configure({"ack_failures": True})
     ids = project.run(ENQUEUE)
 
-    project.manage("migrate", "--verbosity", "0", "django_q", "0019")
-    django_q2.queue_what_is_due()
-    with django_q2.cluster():
+    project.manage("migrate", "--verbosity", "0", "django_q", name)
+    old = OldSite(project, release, retry=retry)
+    old.queue_what_is_due()
+    with old.cluster():
         project.wait_for_starts(len(LABELS))
         wait_for_empty_queue(project)
 
     assert project.starts() == dict.fromkeys(LABELS, 1)
-    assert django_q2.run(READ.format(ids=ids)) == RAN
-    assert "[ ]" not in django_q2.manage("showmigrations", "django_q")
+    assert old.run(READ.format(ids=ids)) == RAN
+    assert "[ ]" not in old.manage("showmigrations", "django_q")

@@ -158,8 +158,9 @@ def empty_database(name: str, folder: Path, request: pytest.FixtureRequest) -> D
 
 def upgrade_site(project: Project, release: Release) -> Upgraded:
     gate = project.gate()
-    project.configure({"ack_failures": True, "retry": 2})
-    old = OldSite(project, release, scheduler=False)
+    project.configure({"ack_failures": True, "retry": 4})
+    # One worker: nobody else could start what it holds once more.
+    old = OldSite(project, release, workers=1, scheduler=False)
     ids = live_with(old, gate.path)
     gate.open()
 
