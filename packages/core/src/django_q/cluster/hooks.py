@@ -10,14 +10,17 @@ import logging
 import pickle
 import queue
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
-from django.db import close_old_connections, connections
+from django.db import close_old_connections, connections, router
 
-from django_q import records
+from django_q import databases, records
 from django_q.cluster.crew import Crew, guarded
 from django_q.cluster.lane import Action, Lane, Report, Verdict
+from django_q.cluster.patience import Outage, Patience
+from django_q.models import Task
 from django_q.signals import notify
 from django_q.tasks.hooks import run_hook
 
@@ -37,6 +40,13 @@ class HookRunner:
         self._decide = decide
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        using = router.db_for_write(Task)
+        self._patience = Patience(
+            Outage.of_database(crew, using),
+            wait=time.sleep,
+            give_up=lambda: False,
+            mend=lambda: databases.close(using),
+        )
 
     def add(self, lane: Lane | None, number: int, report: Report) -> None:
         """Run what is due after a result; then settle the package, where `lane` holds one."""
@@ -68,7 +78,7 @@ class HookRunner:
     def _follow_up(self, verdict: Verdict, outcome: records.Outcome) -> None:
         if outcome.hook:
             if verdict == Verdict.KNOWN:
-                task = records.stored_task(outcome.row.id)
+                task = self._patience.call(lambda: records.stored_task(outcome.row.id), None)
             else:
                 task = records.load_task(outcome)
             if task is not None:

@@ -72,6 +72,9 @@ class Keeper:
     def keep(self) -> None:
         """One round; a round that fails for an outage is begun again when it is over."""
         self.is_away = self.patience.is_away
+        if self.is_away and not self.broker.ping():
+            # There may be nothing to tell it: that would not mean that it is back.
+            raise ConnectionError("it does not answer")
         self.seen = self.board.decisions
         self.renew()
         self.settle()

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from multiprocessing import current_process
 from typing import Any
 
-from django.db import router
+from django.db import connections, router
 from django.utils import timezone
 
 from django_q import databases, records
@@ -57,20 +57,34 @@ class Duty:
         """Do it, unless it failed a moment ago."""
         if self.clock() < self.not_before:
             return
+        error = self._try()
+        if error is not None and databases.is_connection_error(error):
+            # It may only have been cut: the next one tells.
+            error = self._try()
+        if error is not None:
+            self._failed(error)
+
+    def _try(self) -> Exception | None:
         try:
             self.work()
+            if self.misses_database:
+                # There may have been nothing to do: that it can be reached is another matter.
+                connections[router.db_for_write(Task)].ensure_connection()
         except Exception as error:  # every database and every client library has its own
-            self._failed(error)
-        else:
-            self._succeeded()
+            if databases.is_connection_error(error):
+                self._miss_database(error)
+            return error
+        self._succeeded()
+        return None
+
+    def _miss_database(self, error: Exception) -> None:
+        self.misses_database = True
+        self.database.lost(error)
+        for using in {router.db_for_write(Schedule), router.db_for_write(Task)}:
+            databases.close(using)
 
     def _failed(self, error: Exception) -> None:
-        if databases.is_connection_error(error):
-            self.misses_database = True
-            self.database.lost(error)
-            for using in {router.db_for_write(Schedule), router.db_for_write(Task)}:
-                databases.close(using)
-        elif self.trouble is not type(error):
+        if not databases.is_connection_error(error) and self.trouble is not type(error):
             logger.error(
                 "%s cannot %s, trying again: %s: %s",
                 current_process().name, self.name, type(error).__name__, error,
