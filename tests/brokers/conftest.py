@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pytest_django import DjangoDbBlocker
+from django.db import connections
+from pytest_django import DjangoDbBlocker, Settings
 
+from django_q.models import OrmQ
 from tests.brokers.orm_database import create_table, registered
 from tests.servers import MariaDB, PostgreSQL, missing
 
 DRIVER_VARIABLE = "DJANGO_Q_TEST_MYSQL_DRIVER"
-ENTRY_VARIABLE = "DJANGO_Q_TEST_MARIADB"
 
 NAME = "queue"
+
+on_servers = pytest.mark.parametrize("entry", ["postgresql", "mariadb"], indirect=True)
+on_postgresql = pytest.mark.parametrize("entry", ["postgresql"], indirect=True)
 
 
 def _load_driver() -> None:
@@ -46,16 +50,40 @@ def queue_on_postgresql(
 
 
 @pytest.fixture(scope="session")
-def queue_on_mariadb(
-    request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker
-) -> dict[str, Any]:
+def queue_on_mariadb(mariadb: MariaDB, django_db_blocker: DjangoDbBlocker) -> dict[str, Any]:
     """Return the settings of a MariaDB database that has the queue's table."""
     _load_driver()
-    if ENTRY_VARIABLE in os.environ:
-        return dict(json.loads(os.environ[ENTRY_VARIABLE]))
-    mariadb: MariaDB = request.getfixturevalue("mariadb")
     mariadb.create_database(NAME)
     entry = mariadb.settings(NAME)
     with django_db_blocker.unblock(), registered(entry) as alias:
         create_table(alias)
     return entry
+
+
+@pytest.fixture
+def entry(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the settings of the database that a test is parametrised with."""
+    found: dict[str, Any] = request.getfixturevalue(f"queue_on_{request.param}")
+    return found
+
+
+@pytest.fixture
+def server(entry: dict[str, Any], request: pytest.FixtureRequest) -> Iterator[PostgreSQL | MariaDB]:
+    """Yield the server of that database, which runs again after the test."""
+    name = "postgresql" if "postgresql" in entry["ENGINE"] else "mariadb"
+    server: PostgreSQL | MariaDB = request.getfixturevalue(name)
+    yield server
+    if server.process is None:
+        server.start()
+
+
+@pytest.fixture
+def queue(
+    entry: dict[str, Any], settings: Settings, django_db_blocker: DjangoDbBlocker
+) -> Iterator[str]:
+    """Yield the alias of that database, whose queue is empty."""
+    settings.Q_CLUSTER = {"name": "tests", "orm": "queue"}
+    with django_db_blocker.unblock(), registered(entry) as alias:
+        yield alias
+        connections[alias].close()
+        OrmQ.objects.using(alias).all().delete()

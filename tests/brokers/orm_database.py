@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from django.db import connections
 from django.db.transaction import atomic, set_rollback
 
 from django_q.models import OrmQ
+from django_q_broker_orm.broker import ORM
+from django_q_broker_orm.wake import Waiter, Woken
 
 WAL = {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}
 
@@ -99,3 +102,45 @@ class Background:
             self._outcome = error
         finally:
             connections[self._alias].close()
+
+
+class BlockedClaim:
+    """A claim in a thread of its own, as a cluster makes it, known to be waiting."""
+
+    def __init__(self) -> None:
+        self.waits = threading.Event()
+        self.read_end, self.write_end = os.pipe()
+        self._claim = Background(self._claim_one)
+        assert self.waits.wait(30)
+
+    def outcome(self) -> Any:
+        """The claimed packages, or what the claim raised."""
+        return self._claim.outcome()
+
+    def ring(self) -> None:
+        """Ring the waker."""
+        os.write(self.write_end, b"x")
+
+    def close(self) -> None:
+        os.close(self.read_end)
+        os.close(self.write_end)
+
+    def _claim_one(self) -> Any:
+        broker = ORM()
+        broker.join_cluster()
+        broker.waker = self.read_end
+        self._announce(broker._waiter)
+        try:
+            return [delivery.package for delivery in broker.claim(1, 60)]
+        finally:
+            self.waits.set()
+            broker.close()
+
+    def _announce(self, waiter: Waiter) -> None:
+        wait = waiter.wait
+
+        def announced(seconds: float) -> Woken:
+            self.waits.set()
+            return wait(seconds)
+
+        waiter.wait = announced  # type: ignore[method-assign]

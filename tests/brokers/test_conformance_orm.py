@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db.models import F
@@ -20,8 +17,8 @@ from django_q.brokers.base import Broker
 from django_q.models import OrmQ
 from django_q_broker_orm.broker import ORM
 from django_q_testkit import BrokerConformance
-from tests.brokers.conftest import DRIVER_VARIABLE, ENTRY_VARIABLE
-from tests.brokers.orm_database import WAL, database, registered
+from tests.brokers.conftest import DRIVER_VARIABLE
+from tests.brokers.orm_database import WAL, database
 
 
 class OnDatabase(BrokerConformance):
@@ -61,64 +58,36 @@ class TestSQLite(OnDatabase):
 class OnServer(OnDatabase):
     """A database of a server, which is moved into the past by one statement."""
 
-    @contextmanager
-    def registered(
-        self, entry: dict[str, Any], settings: Settings, blocker: DjangoDbBlocker
-    ) -> Iterator[None]:
-        settings.Q_CLUSTER = {"name": "tests", "orm": "queue"}
-        with blocker.unblock(), registered(entry):
-            yield
+    @pytest.fixture(autouse=True)
+    def _queue(self, queue: str) -> None:
+        pass
 
     def elapse(self, broker: Broker, seconds: float) -> None:
         rows = OrmQ.objects.using("queue").filter(key=broker.list_key)
         rows.update(lock=F("lock") - timedelta(seconds=seconds))
 
 
+@pytest.mark.parametrize("entry", ["postgresql"], indirect=True)
 class TestPostgreSQL(OnServer):
-    @pytest.fixture(autouse=True)
-    def _queue(
-        self,
-        queue_on_postgresql: dict[str, Any],
-        settings: Settings,
-        django_db_blocker: DjangoDbBlocker,
-    ) -> Iterator[None]:
-        with self.registered(queue_on_postgresql, settings, django_db_blocker):
-            yield
+    """By psycopg 3."""
 
 
+@pytest.mark.parametrize("entry", ["mariadb"], indirect=True)
 class TestMariaDB(OnServer):
     """By mysqlclient, or by PyMySQL where `test_mariadb_by_pymysql` runs it."""
 
-    @pytest.fixture(autouse=True)
-    def _queue(
-        self,
-        queue_on_mariadb: dict[str, Any],
-        settings: Settings,
-        django_db_blocker: DjangoDbBlocker,
-    ) -> Iterator[None]:
-        with self.registered(queue_on_mariadb, settings, django_db_blocker):
-            yield
-
 
 @pytest.mark.skipif(DRIVER_VARIABLE in os.environ, reason="this is that run")
-def test_mariadb_by_pymysql(queue_on_mariadb: dict[str, Any]) -> None:
-    chosen = {DRIVER_VARIABLE: "pymysql", ENTRY_VARIABLE: json.dumps(queue_on_mariadb)}
+def test_mariadb_by_pymysql() -> None:
+    of_mariadb = [f"{__file__}::TestMariaDB", str(Path(__file__).with_name("test_orm_outages.py"))]
 
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            f"{__file__}::TestMariaDB",
-        ],
-        env=os.environ | chosen,
+        [sys.executable, "-m", "pytest", "-q", "-k", "mariadb", *of_mariadb],
+        env=os.environ | {DRIVER_VARIABLE: "pymysql"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db import connections
@@ -23,7 +20,7 @@ from django_q_broker_orm.inotify import Inotify
 from django_q_broker_orm.table import Due
 from tests.brokers.orm_database import (
     WAL,
-    Background,
+    BlockedClaim,
     database,
     insert_like_django_q2,
     rolled_back,
@@ -63,46 +60,13 @@ def alias(
         yield alias
 
 
-class BlockedClaim:
-    """A claim in a thread of its own, known to be waiting."""
-
-    def __init__(self) -> None:
-        self.waits = threading.Event()
-        self.read_end, self.write_end = os.pipe()
-        self._claim = Background(self._claim_one)
-        assert self.waits.wait(30)
-
-    def outcome(self) -> Any:
-        return self._claim.outcome()
-
-    def _claim_one(self) -> Any:
-        broker = ORM()
-        broker.waker = self.read_end
-        self._announce(broker._waiter)
-        try:
-            return [delivery.package for delivery in broker.claim(1, 60)]
-        finally:
-            self.waits.set()
-            broker.close()
-
-    def _announce(self, waiter: wake.Waiter) -> None:
-        wait = waiter.wait
-
-        def announced(seconds: float) -> wake.Woken:
-            self.waits.set()
-            return wait(seconds)
-
-        waiter.wait = announced  # type: ignore[method-assign]
-
-
 @pytest.fixture
 def blocked(alias: str) -> Iterator[BlockedClaim]:
     claim = BlockedClaim()
     yield claim
-    os.write(claim.write_end, b"x")
+    claim.ring()
     claim.outcome()
-    os.close(claim.read_end)
-    os.close(claim.write_end)
+    claim.close()
 
 
 @pytest.fixture
@@ -151,7 +115,7 @@ class TestABlockedClaim:
         assert blocked.outcome() == ["package"]
 
     def test_the_waker_ends_it(self, blocked: BlockedClaim) -> None:
-        os.write(blocked.write_end, b"x")
+        blocked.ring()
 
         assert blocked.outcome() == []
 

@@ -44,7 +44,8 @@ UPDATE django_q_ormq AS queued
 SET "lock" = %s, claim = %s,
     lapses = queued.lapses + CASE WHEN picked.held IS NULL THEN 0 ELSE 1 END
 FROM picked WHERE queued.id = picked.id
-RETURNING picked.available, queued.id, queued.payload, queued.lapses, queued.attempts
+RETURNING extract(epoch FROM picked.available)::float8,
+    queued.id, queued.payload, queued.lapses, queued.attempts
 """
 
 # Each names the row it changes only once: what others change meanwhile is compared anew.

@@ -36,9 +36,9 @@ WITH RECURSIVE level(priority) AS (
 )
 SELECT level.priority,
     (SELECT MIN("lock") FROM django_q_ormq WHERE "key" = %s AND priority = level.priority),
-    EXISTS(
+    (
         SELECT 1 FROM django_q_ormq
-        WHERE "key" = %s AND priority = level.priority AND "lock" IS NULL
+        WHERE "key" = %s AND priority = level.priority AND "lock" IS NULL LIMIT 1
     )
 FROM level WHERE level.priority IS NOT NULL
 """

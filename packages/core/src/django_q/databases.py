@@ -33,12 +33,15 @@ _SQLITE_AWAY = {
 }
 # Serialization failure, deadlock, lock not available.
 _SQLSTATE_BUSY = ("40001", "40P01", "55P03")
-# Connection exceptions, insufficient resources, shutdown, a primary that became a standby.
-_SQLSTATE_AWAY = ("08", "53", "57P", "25006")
+# Connection exceptions, insufficient resources, shutdown, input and output, a transaction that was
+# ended with its connection, a primary that became a standby.
+_SQLSTATE_AWAY = ("08", "53", "57P", "58030", "25P03", "25006")
 # Lock wait timeout, deadlock, a row changed since the snapshot (MariaDB).
 _MYSQL_BUSY = {1205, 1213, 1020}
-# Too many connections, shutdown, disk full, read-only, and the client's own codes 2000 to 2999.
-_MYSQL_AWAY = {1021, 1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1203, 1290, 1836, 1927}
+# Too many connections, shutdown, disk full, read-only, interrupted, a cluster's node that is not
+# ready; and the client's own codes 2000 to 2999.
+_MYSQL_AWAY = {1021, 1040, 1047, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1203, 1290, 1317, 1836}
+_MYSQL_AWAY |= {1927}
 _ORACLE_AWAY = ("ORA-03113", "ORA-03114", "ORA-03135", "ORA-01033", "ORA-01034", "ORA-01089")
 _ORACLE_LISTENER_AWAY = ("ORA-12", "DPY-4011", "DPY-1001", "DPY-6")
 
@@ -169,7 +172,7 @@ def _sqlstate(error: BaseException) -> str | None:
 
 def _is_postgres_operational(error: BaseException) -> bool:
     driver, _, _ = type(error).__module__.partition(".")
-    return driver in {"psycopg", "psycopg2"} and type(error).__name__ in {
+    return driver in {"psycopg", "psycopg2", "psycopg_pool"} and type(error).__name__ in {
         "OperationalError",
         "InterfaceError",
         "AdminShutdown",
