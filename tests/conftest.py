@@ -2,12 +2,39 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.databases import Database, OnMariaDB, OnPostgreSQL, OnServer, SQLite
 from tests.harness import DATABASE_FILE, Project, make_template, temporary_folder
 from tests.servers import MariaDB, PostgreSQL
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer to run the tests of clusters on another start method."""
+    parser.addoption(
+        "--start-method",
+        choices=["fork", "spawn", "forkserver"],
+        default="fork",
+        help="how the clusters of projects start their processes",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give projects the start method that was asked for."""
+    StartedProject.start_method = config.getoption("--start-method")
+
+
+class StartedProject(Project):
+    """A project whose clusters start their processes as `--start-method` says."""
+
+    start_method = "fork"
+
+    def configure(self, Q_CLUSTER: dict[str, Any], **django_settings: Any) -> None:  # noqa: N803
+        """Write the settings, with the start method unless that is the default or is given."""
+        method = {} if self.start_method == "fork" else {"start_method": self.start_method}
+        super().configure(method | Q_CLUSTER, **django_settings)
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +84,7 @@ def project(database_name: str, request: pytest.FixtureRequest) -> Iterator[Proj
     """Yield a Django project in a folder of its own; nothing of it survives the test."""
     with temporary_folder() as folder:
         database = _database(database_name, folder, request)
-        project = Project(folder, database)
+        project = StartedProject(folder, database)
         try:
             yield project
             project.close()
