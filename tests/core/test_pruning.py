@@ -45,6 +45,10 @@ def prune(since: datetime | None = None, **limits: Any) -> int:
     return records.prune(Settings(**limits), "default", since)
 
 
+def prune_for(seconds: float, **limits: Any) -> bool:
+    return records.prune_for(seconds, Settings(**limits), "default")
+
+
 def test_the_newest_successes_are_kept():
     store(10)
 
@@ -93,8 +97,8 @@ def test_a_lowered_limit_takes_effect_at_once():
     assert Task.objects.count() == 100
 
 
-@pytest.mark.parametrize(("rows", "statements"), [(3, 1), (10, 2), (1200, 4)])
-def test_pruning_takes_a_statement_and_one_more_per_500_rows(rows, statements):
+@pytest.mark.parametrize(("rows", "statements"), [(3, 1), (10, 3), (1200, 7)])
+def test_pruning_takes_a_statement_and_two_more_per_500_rows(rows, statements):
     store(rows)
 
     with CaptureQueriesContext(connection) as queries:
@@ -102,6 +106,22 @@ def test_pruning_takes_a_statement_and_one_more_per_500_rows(rows, statements):
 
     told = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
     assert len(told) == statements
+
+
+def test_pruning_for_no_time_deletes_500_rows_and_says_that_it_has_not_done():
+    store(1200)
+
+    done = [prune_for(0, save_limit=100) for _ in range(4)]
+
+    assert done == [False, False, False, True]
+    assert Task.objects.count() == 100
+
+
+def test_pruning_for_long_enough_says_that_all_is_done():
+    store(1200)
+
+    assert prune_for(60, save_limit=100)
+    assert Task.objects.count() == 100
 
 
 def test_no_column_but_the_cutoff_is_read():
@@ -173,13 +193,13 @@ def test_the_cutoff_is_found_and_the_rows_are_picked_by_an_index(field, index):
     with CaptureQueriesContext(connection) as queries:
         prune(save_limit=3, save_limit_per=field)
 
-    cutoff, delete = [
+    cutoff, pick, _delete = [
         query["sql"]
         for query in queries
         if not query["sql"].startswith(("SAVEPOINT", "RELEASE")) and "COUNT" not in query["sql"]
     ]
     assert index in plan(cutoff)
-    assert index in plan(delete)
+    assert index in plan(pick)
 
 
 def plan(query: str) -> str:

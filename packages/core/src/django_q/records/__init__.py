@@ -12,7 +12,7 @@ from django_q.records.cached import (
     cached_group_keys,
 )
 from django_q.records.iterables import collate
-from django_q.records.pruning import prune
+from django_q.records.pruning import prune, prune_for
 from django_q.records.reading import (
     attempt_count,
     database,
@@ -55,6 +55,7 @@ __all__ = [
     "encode",
     "load_task",
     "prune",
+    "prune_for",
     "recorded_success",
     "refusal",
     "row_of",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 500
 KEYS_PER_PASS = 1000
 """How many groups, names or functions one call brings down to the limit."""
+LONGEST_PAUSE_SECONDS = 0.02
 
 
 def prune(settings: Settings, using: str, since: datetime | None = None) -> int:
@@ -28,15 +31,26 @@ def prune(settings: Settings, using: str, since: datetime | None = None) -> int:
     With `save_limit_per`, `since` restricts it to groups (names, functions) of which a task has
     ended since then: pass the time of the last call less a minute.
     """
+    return sum(_chunks(settings, using, since))
+
+
+def prune_for(
+    seconds: float, settings: Settings, using: str, since: datetime | None = None
+) -> bool:
+    """Prune for about so long; return whether all is done, so that no call is needed again."""
+    deadline = time.monotonic() + seconds
+    return all(time.monotonic() < deadline for _ in _chunks(settings, using, since))
+
+
+def _chunks(settings: Settings, using: str, since: datetime | None) -> Iterator[int]:
+    """Delete chunk by chunk, and say each time how many rows it had."""
     from django_q.models import Failure, Success  # needs the app registry
 
-    deleted = 0
     if settings.save_limit > 0:
         for part in _parts(Success, settings, using, since):
-            deleted += _prune_part(part, settings.save_limit, using)
+            yield from _prune_part(part, settings.save_limit, using)
     if settings.failure_limit > 0:
-        deleted += _prune_part(_Part(Failure), settings.failure_limit, using)
-    return deleted
+        yield from _prune_part(_Part(Failure), settings.failure_limit, using)
 
 
 class _Part(NamedTuple):
@@ -90,19 +104,38 @@ def _parts(
     return [_Part(model, field, value) for value, _ in exceeding[:KEYS_PER_PASS]]
 
 
-def _prune_part(part: _Part, limit: int, using: str) -> int:
+def _prune_part(part: _Part, limit: int, using: str) -> Iterator[int]:
     newest_first = part.ranked(using).order_by("-stopped", "-id")
     cutoff = newest_first.values_list("stopped", "id")[limit : limit + 1].first()
     if cutoff is None:
-        return 0
-    delete = _delete_chunk if _deletes_plainly(part, using) else _delete_chunk_by_django
-    deleted = 0
-    while True:
+        return
+    oldest: Any = None
+    count = CHUNK_ROWS
+    while count == CHUNK_ROWS:
+        began = time.monotonic()
         # A transaction for each chunk: whoever else writes waits for milliseconds only.
-        count = databases.transact(using, partial(delete, part, cutoff, using))
-        deleted += count
-        if count < CHUNK_ROWS:
-            return deleted
+        count, oldest = databases.transact(
+            using, partial(_delete_chunk, part, cutoff, oldest, using)
+        )
+        yield count
+        if count == CHUNK_ROWS:
+            # And gets its turn: who asks for SQLite's lock every millisecond misses short gaps.
+            time.sleep(min(time.monotonic() - began, LONGEST_PAUSE_SECONDS))
+
+
+def _delete_chunk(
+    part: _Part, cutoff: tuple[datetime, str], oldest: Any, using: str
+) -> tuple[int, Any]:
+    """Delete a chunk; return how many rows it had, and when the newest of them ended."""
+    rows = _pick_chunk(part, cutoff, oldest, using)
+    if not rows:
+        return 0, oldest
+    ids = [row_id for row_id, _ in rows]
+    if _deletes_plainly(part, using):
+        _delete_plainly(ids, using)
+    else:
+        part.model._default_manager.using(using).filter(pk__in=ids).delete()
+    return len(rows), rows[-1][1]
 
 
 def _deletes_plainly(part: _Part, using: str) -> bool:
@@ -110,22 +143,34 @@ def _deletes_plainly(part: _Part, using: str) -> bool:
     return Collector(using=using).can_fast_delete(part.tasks(using))
 
 
-def _delete_chunk(part: _Part, cutoff: tuple[datetime, str], using: str) -> int:
+def _pick_chunk(
+    part: _Part, cutoff: tuple[datetime, str], oldest: Any, using: str
+) -> list[tuple[str, Any]]:
+    """Lock the oldest rows and return their ids, and when they ended as the driver says it."""
     connection = connections[using]
     table, columns = _names(connection)
     where, params = _conditions(part, cutoff, connection, columns)
-    oldest = (
-        f"SELECT {columns['id']} FROM {table} WHERE {where} ORDER BY {columns['stopped']} "
-        f"{connection.ops.limit_offset_sql(0, CHUNK_ROWS)}{_skip_locked(connection)}"
-    )
-    # MySQL reads no table that it deletes from, but for a derived one, and no LIMIT after IN.
+    if oldest is not None:
+        # What the last chunk deleted still stands in the index, until the database clears it up.
+        where += f" AND {columns['stopped']} >= %s"
+        params.append(oldest)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"DELETE FROM {table} WHERE {columns['id']} IN "
-            f"(SELECT {columns['id']} FROM ({oldest}) {connection.ops.quote_name('oldest')})",
+            f"SELECT {columns['id']}, {columns['stopped']} FROM {table} WHERE {where} "
+            f"ORDER BY {columns['stopped']} "
+            f"{connection.ops.limit_offset_sql(0, CHUNK_ROWS)}{_skip_locked(connection)}",
             params,
         )
-        return int(cursor.rowcount)
+        return list(cursor.fetchall())
+
+
+def _delete_plainly(ids: list[str], using: str) -> None:
+    # By values: from a subquery MariaDB looks at, and locks, every row of the table.
+    connection = connections[using]
+    table, columns = _names(connection)
+    places = ", ".join(["%s"] * len(ids))
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {table} WHERE {columns['id']} IN ({places})", ids)
 
 
 def _conditions(
@@ -146,14 +191,6 @@ def _conditions(
         where += f" AND {columns[part.field]} " + ("IS NULL" if part.value is None else "= %s")
         params += [] if part.value is None else [part.value]
     return where, params
-
-
-def _delete_chunk_by_django(part: _Part, cutoff: tuple[datetime, str], using: str) -> int:
-    stopped, last_id = cutoff
-    doomed = part.tasks(using).filter(Q(stopped__lt=stopped) | Q(stopped=stopped, id__lte=last_id))
-    ids = list(doomed.order_by("stopped").values_list("pk", flat=True)[:CHUNK_ROWS])
-    part.model._default_manager.using(using).filter(pk__in=ids).delete()
-    return len(ids)
 
 
 def _skip_locked(connection: Any) -> str:
