@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.databases import OnServer
 from tests.harness import Project
+from tests.servers import PgBouncer, PostgreSQL
 
 ENQUEUE = """
 from django_q.tasks import async_task
@@ -93,3 +95,26 @@ def test_a_cluster_runs_its_tasks_however_the_site_connects(
     assert cluster.stop() == 0
     assert project.starts()["a"] == 2
     assert project.query("SELECT count(*) FROM django_q_ormq") == [(0,)]
+
+
+@pytest.mark.parametrize("database_name", ["postgresql"], indirect=True)
+def test_a_cluster_works_behind_a_pooler_in_transaction_mode(
+    project: Project, postgresql: PostgreSQL
+) -> None:
+    assert isinstance(project.database, OnServer)
+    bouncer = PgBouncer(postgresql)
+    try:
+        bouncer.start()
+        project.database.settings = bouncer.settings(project.database.database)
+        project.configure({"workers": 2})
+        cluster = project.start_cluster()
+        cluster.wait_for_line("No notification arrives from database 'default'")
+
+        project.run(ENQUEUE.format(count=30))
+        project.wait_for_tasks(30)
+
+        assert cluster.stop() == 0
+        assert set(project.starts().values()) == {1}
+        assert cluster.log.count("No notification arrives") == 1
+    finally:
+        bouncer.close()

@@ -22,7 +22,7 @@ TELL_APART_SECONDS = 0.02
 INSERT = """
 WITH added AS (
     INSERT INTO django_q_ormq ("key", payload, "lock", priority)
-    SELECT %s, one.payload, one.place * interval '1 microsecond' + (
+    SELECT %s, one.payload, (one.place + %s) * interval '1 microsecond' + (
         SELECT COALESCE(%s, clock_timestamp() - %s * interval '1 microsecond')
     ), %s
     FROM unnest(%s::text[]) WITH ORDINALITY AS one(payload, place)
@@ -103,13 +103,16 @@ class PostgreSQLTable(SkipLockedTable):
     ) -> list[int]:
         ids: list[int] = []
         for start in range(0, len(payloads), INSERTED_AT_ONCE):
-            ids += self._insert(payloads[start : start + INSERTED_AT_ONCE], lock, priority)
+            part = payloads[start : start + INSERTED_AT_ONCE]
+            ids += self._insert(part, lock, priority, start if lock else 0)
         return ids
 
-    def _insert(self, payloads: Sequence[str], lock: datetime | None, priority: int) -> list[int]:
+    def _insert(
+        self, payloads: Sequence[str], lock: datetime | None, priority: int, place: int = 0
+    ) -> list[int]:
         tells = self._tells()
-        at = None if lock is None else stored(lock)
-        rows = (self.key, at, len(payloads), priority, list(payloads))
+        at = lock and stored(lock)
+        rows = (self.key, place, at, len(payloads), priority, list(payloads))
         found = self._run(INSERT, (*rows, tells, self.channel))
         self._note_telling(tells)
         return sorted(row[0] for row in found)

@@ -12,18 +12,44 @@ from django_q.models import OrmQ
 from django_q_broker_orm.receipts import Claimed
 from django_q_broker_orm.table import (
     Change,
+    Due,
     Table,
     Taken,
     Until,
     Wanted,
+    aware,
     columns_of,
+    due_of,
     end_of,
     stored,
 )
 
+# From level to level, since only what is compared with constants is looked up and not counted.
+LEVEL = """
+SELECT
+    (SELECT MAX(priority) FROM django_q_ormq WHERE `key` = %s AND priority < %s),
+    (SELECT MIN(`lock`) FROM django_q_ormq WHERE `key` = %s AND priority = %s),
+    EXISTS(SELECT 1 FROM django_q_ormq WHERE `key` = %s AND priority = %s AND `lock` IS NULL)
+"""
+ABOVE_ALL_LEVELS = 2**15
+
 
 class SkipLockedTable(Table):
     """SELECT … FOR UPDATE SKIP LOCKED and the write in one transaction, rows by ascending id."""
+
+    def due(self, now: datetime) -> Due:
+        levels: list[tuple[int, datetime | None, bool]] = []
+        level: int | None = ABOVE_ALL_LEVELS
+        with self.connection.cursor() as cursor:
+            while level is not None:
+                cursor.execute(LEVEL, (self.key, level) * 3)
+                lower, first, lacks_times = cursor.fetchone()
+                levels.append((level, self._moment(first), bool(lacks_times)))
+                level = lower
+        return due_of(levels, now)
+
+    def _moment(self, at: datetime | None) -> datetime | None:
+        return aware(at.replace(tzinfo=self.connection.timezone)) if at else None
 
     def take(self, wanted: Wanted, until: Until, claim: int) -> list[Taken]:
         return transact(self.alias, lambda: self._take(wanted, until, claim))

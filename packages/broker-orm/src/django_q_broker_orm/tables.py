@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db import connections
 
-from django_q_broker_orm.mariadb import MariaDBTable
 from django_q_broker_orm.notifications import ListeningWaiter
 from django_q_broker_orm.postgresql import PostgreSQLTable
 from django_q_broker_orm.skip_locked import SkipLockedTable
@@ -21,14 +18,14 @@ def table_for(alias: str, key: str) -> Table:
 
 
 def _class_for(alias: str) -> type[Table]:
-    connection: Any = connections[alias]
+    connection = connections[alias]
     if connection.vendor == "sqlite":
         return SQLiteTable
     if connection.vendor == "postgresql":
         return PostgreSQLTable
     # Oracle has SKIP LOCKED, but not together with a limit.
     if connection.vendor == "mysql" and connection.features.has_select_for_update_skip_locked:
-        return MariaDBTable if connection.mysql_is_mariadb else SkipLockedTable
+        return SkipLockedTable
     return Table
 
 
