@@ -162,7 +162,7 @@ def put(
     """Give one signed task to the broker, or say at once what the broker cannot do."""
     _fits(broker, signed)
     options = _broker_options(broker, priority, available_at)
-    with explain_database_errors():
+    with explain_database_errors(get_settings().orm or "default"):
         enqueue_id = broker.enqueue(signed, **options)
     logger.info("Enqueued [%s] %s", broker.list_key, enqueue_id)
     return enqueue_id
@@ -172,7 +172,7 @@ def put_many(broker: Broker, signed: Sequence[str]) -> list[Any]:
     """Give many signed tasks to the broker in one call."""
     for each in signed:
         _fits(broker, each)
-    with explain_database_errors():
+    with explain_database_errors(get_settings().orm or "default"):
         enqueue_ids = broker.enqueue_many(list(signed))
     if logger.isEnabledFor(logging.INFO):
         for enqueue_id in enqueue_ids:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django_q import package, scheduling
 from django_q.errors import TaskRefused
 from django_q.models import Schedule
+from django_q.readiness import explain_database_errors
 
 DEFAULTS: dict[str, Any] = {
     "name": None,
@@ -45,9 +46,10 @@ def schedule(func: Any, *args: Any, **kwargs: Any) -> Schedule:
         next_run=timezone.now() if next_run is None else _moment(next_run),
     )
     _refuse_unreadable(planned)
-    _refuse_taken(planned.name)
-    planned.full_clean()
-    planned.save()
+    with explain_database_errors(router.db_for_write(Schedule)):
+        _refuse_taken(planned.name)
+        planned.full_clean()
+        planned.save()
     return planned
 
 

@@ -11,7 +11,7 @@ from django.db import DatabaseError
 
 from django_q.conf import configure_logging, get_settings, select_cluster
 from django_q.errors import DjangoQError
-from django_q.readiness import explanation, require_ready
+from django_q.readiness import explanation, require_ready, require_tables
 
 
 class Command(BaseCommand):
@@ -51,14 +51,11 @@ class Command(BaseCommand):
 
     def run(self, options: dict[str, Any]) -> int:
         from django_q.cluster.cluster import Cluster
-        from django_q.models import Schedule, Task
 
         require_ready()
         get_settings()
         configure_logging(options["verbosity"])
-        # One look at each table: a missing one is said in one sentence, not by every process.
-        Task.objects.only("id", "worker_deaths").first()
-        Schedule.objects.only("id", "error").first()
+        require_tables()
         cluster = Cluster()
         try:
             cluster.start()
