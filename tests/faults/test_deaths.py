@@ -137,6 +137,28 @@ def test_a_cluster_whose_main_process_is_killed_finishes_what_runs_and_leaves(
     project.wait_until(lambda: not cluster.descendants(), what="everybody to leave")
 
 
+def test_a_main_process_that_is_started_again_at_once_works_beside_what_still_stops(
+    project: Project,
+) -> None:
+    gate = project.gate()
+    project.configure({"workers": 1, "retry": 2})
+    enqueue(project, 1, "gate", gate.path)
+    first = project.start_cluster()
+    project.wait_for_starts(1)
+
+    first.kill()
+    second = project.start_cluster()
+    enqueue(project)
+    project.wait_for_tasks(SOME)
+    assert first.descendants()
+    gate.open()
+
+    project.wait_for_tasks(SOME + 1)
+    project.wait_until(lambda: not first.descendants(), what="everybody to leave")
+    assert sorted(project.starts().values()) == [1] * (SOME - 1) + [2]
+    assert second.stop() == 0
+
+
 def test_the_work_of_a_cluster_that_was_killed_as_a_whole_returns_after_retry(
     project: Project,
 ) -> None:

@@ -29,6 +29,7 @@ class Entry:
     number: int
     report: Report
     recorded: records.Recorded | None = None
+    """None also where it could not be recorded."""
     receipt: Any = field(init=False)
     original: Report | None = None
     """What was reported, where the database refused it."""
@@ -50,6 +51,11 @@ class Entry:
             records.Recorded.NEW,
             records.Recorded.SAME,
         )
+
+    @property
+    def is_discarded(self) -> bool:
+        """Is another run of the task recorded as its success?"""
+        return self.recorded == records.Recorded.SUPERSEDED
 
     @property
     def keeps_claim(self) -> bool:
@@ -127,7 +133,7 @@ class Clerk:
         if entry.original is not None and isinstance(error, OperationalError | ProgrammingError):
             return self.await_tables(entry)
         logger.error("Could not save the result of %s: %s", entry.outcome.row.name, error)
-        entry.recorded = records.Recorded.SUPERSEDED
+        entry.recorded = None
         return [entry]
 
     def await_tables(self, entry: Entry) -> list[Entry]:

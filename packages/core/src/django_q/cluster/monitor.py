@@ -157,7 +157,8 @@ class Monitor:
         """Say what becomes of a package, or leave it to its hook."""
         report = entry.report
         action, delay = report.action, report.delay
-        due = report.outcome is not None and (entry.counts or not entry.outcome.row.success)
+        # A zombie's failure too is discarded, if another run has succeeded meanwhile.
+        due = report.outcome is not None and not entry.is_discarded
         waits = entry.keeps_claim and action == Action.ACKNOWLEDGE
         if waits and due:
             entry.lane.set_action(entry.number, Action.HOLD)
