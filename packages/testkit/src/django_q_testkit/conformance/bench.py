@@ -19,6 +19,9 @@ from django_q.brokers.base import Broker, Delivery, Package
 LONG = 60.0
 """A lease that ends in no test unless it is made to."""
 
+PATIENCE = 20.0
+"""Seconds after which a thread of a test is given up."""
+
 T = TypeVar("T")
 MakeBroker = Callable[..., Broker]
 

@@ -10,6 +10,7 @@ import pytest
 from django_q.brokers.base import Broker, Delivery, Package
 from django_q_testkit.conformance.bench import (
     LONG,
+    PATIENCE,
     Bench,
     MakeBroker,
     as_bytes,
@@ -20,9 +21,6 @@ from django_q_testkit.conformance.bench import (
     texts,
     threads,
 )
-
-PATIENCE = 20.0
-"""Seconds after which a thread of a test is given up."""
 
 
 class Claims(Bench):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import pytest
 
-from django_q.brokers.base import Broker
+from django_q.brokers.base import Broker, Delivery
 from django_q.errors import UnsupportedByBroker
 from django_q_testkit.conformance.bench import (
+    PATIENCE,
     Bench,
     MakeBroker,
     claim_now,
@@ -15,6 +18,7 @@ from django_q_testkit.conformance.bench import (
     enqueue,
     lacks,
     needs,
+    threads,
 )
 
 
@@ -32,6 +36,26 @@ class Releases(Bench):
         assert list(refused) == []
         second = claim_one(other)
         assert (second.key, second.package) == (first.key, first.package)
+
+    def test_a_waiting_claim_brings_what_is_released(self, new_broker: MakeBroker) -> None:
+        broker = new_broker()
+        needs(broker, "supports_release")
+        broker.enqueue("given back")
+        held = claim_one(broker)
+        about_to_claim = Event()
+
+        def wait_for_work() -> list[Delivery]:
+            other = new_broker()
+            about_to_claim.set()
+            return collect(other, 1)
+
+        with threads(1) as start:
+            waiting = start(wait_for_work)
+            about_to_claim.wait(PATIENCE)
+            broker.release([held.receipt])
+            found = waiting.result(PATIENCE)
+
+        assert [delivery.key for delivery in found] == [held.key]
 
     def test_a_release_is_neither_a_lapse_nor_an_attempt(self, broker: Broker) -> None:
         needs(broker, "supports_release", "counts_attempts")
