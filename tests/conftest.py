@@ -24,6 +24,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Give projects the start method that was asked for."""
     StartedProject.start_method = config.getoption("--start-method")
+    config.addinivalue_line(
+        "markers", "needs_fork(reason): skipped where --start-method is another."
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is true of forked processes alone."""
+    for item in items:
+        mark = item.get_closest_marker("needs_fork")
+        if mark is not None and StartedProject.start_method != "fork":
+            item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 
 
 class StartedProject(Project):

@@ -325,7 +325,12 @@ def run_sentinel(name: str, crew: Crew) -> None:
     """The life of the sentinel."""
     main = multiprocessing.parent_process()
     assert main is not None, "The sentinel is a child of main."
-    Sentinel(name, crew, main.sentinel).run()
+    try:
+        Sentinel(name, crew, main.sentinel).run()
+    except BaseException:
+        logger.exception("%s cannot go on", name)
+        # At once: multiprocessing would wait for the children, who wait for this process to end.
+        os._exit(1)
 
 
 def _wake_on_children() -> int:
