@@ -280,13 +280,10 @@ class Stress:
 
     def drain(self) -> None:
         """Wait until all is recorded that was enqueued."""
-        answers = self.answers()
-        taken = {label for label, (_, answer) in answers.items() if answer == "taken"}
-        sql = "SELECT name FROM django_q_task"
-        left, moved = len(taken) + 1, time.monotonic()
+        left, moved = len(self.answers()) + 1, time.monotonic()
         while left:
             self.look_after_main()
-            now = len(taken - {name for (name,) in self.project.query(sql)})
+            now = len(self.expected().keys() - self.recorded())
             if now < left:
                 left, moved = now, time.monotonic()
                 self.say(f"waiting for {left} tasks")
@@ -299,22 +296,29 @@ class Stress:
         lines = (line.split() for line in self.enqueued.read_text().splitlines())
         return {label: (kind, answer) for label, kind, answer in lines}
 
-    def judge(self) -> None:
-        """Compare the ledgers with the database."""
-        answers, started = self.answers(), self.project.starts()
-        expected = {
+    def expected(self) -> dict[str, str]:
+        """Return label → kind of what must be recorded: taken by `async_task`, or seen to run."""
+        started = self.project.starts()
+        return {
             label: kind
-            for label, (kind, answer) in answers.items()
+            for label, (kind, answer) in self.answers().items()
             if answer == "taken" or label in started
         }
+
+    def recorded(self) -> set[str]:
+        """Return the labels of which the database has an outcome."""
+        return {name for (name,) in self.project.query("SELECT name FROM django_q_task")}
+
+    def judge(self) -> None:
+        """Compare the ledgers with the database."""
+        answers, expected = self.answers(), self.expected()
         succeed = [label for label, kind in expected.items() if kind != "failing"]
         found: Verdict = verdict(self.project, succeed, self.chaos.deaths)
-        recorded = {name for (name,) in self.project.query("SELECT name FROM django_q_task")}
         fail = expected.keys() - set(succeed)
         figures = self.figures
         figures.enqueued = len(expected)
         figures.unsure = sum(answers[label][1] == "raised" for label in expected)
-        figures.lost = [*found.lost, *sorted(fail - recorded)]
+        figures.lost = [*found.lost, *sorted(fail - self.recorded())]
         figures.again, figures.twice = len(found.excused), found.twice
         figures.orphans = found.orphans
 
