@@ -1,15 +1,25 @@
 """PostgreSQL restarted, killed, away, or its connections cut: real servers, real outages."""
 
+import re
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from django_q.cluster.dealer import AHEAD_MOST
+from django_q.cluster.monitor import MOST_CHARACTERS
 from tests.chaos import HELPERS, SETTINGS, Chaos, enqueue, is_done, members
 from tests.databases import OnPostgreSQL
-from tests.harness import ClusterProcess, Project, make_template
+from tests.harness import ClusterProcess, Project, make_template, session_members
 from tests.servers import PostgreSQL
 
 pytestmark = pytest.mark.parametrize("database_name", ["postgresql"], indirect=True)
+
+RESULT_BYTES = 50_000
+
+MOST_GROWTH = 2 * MOST_CHARACTERS + 16 * 2**20
+"""What the monitor holds of one batch, as it came and as it goes; and what many imports take."""
 
 LOST, FOUND = "Lost the database 'default'", "Found the database 'default' again"
 
@@ -82,6 +92,38 @@ def test_connections_that_are_cut_under_load_cost_nothing(
     assert cluster.stop() == 0
     lost, found = words(cluster)
     assert lost == found, cluster.log
+
+
+def test_what_waits_while_the_database_is_away_longer_than_retry_is_bounded_and_runs_once(
+    project: Project, postgresql: PostgreSQL
+) -> None:
+    expected = labels(500)
+    project.configure(SETTINGS | {"retry": 1})
+    enqueue(project, expected, "tests.jobs.big", RESULT_BYTES)
+    cluster = project.start_cluster()
+    project.wait_for_starts(20)
+    memory = memory_of(cluster)
+
+    postgresql.stop()
+    cluster.wait_for_line(LOST)
+    started = project.starts().total()
+    # No event tells of the end of the leases.
+    time.sleep(2)
+    held = project.starts().total() - started
+    grown = memory_of(cluster) - memory
+    postgresql.start()
+
+    assert_each_ran_once(project, expected)
+    assert held <= 2 * AHEAD_MOST
+    assert grown < MOST_GROWTH
+    assert cluster.stop() == 0
+    assert words(cluster) == (1, 1), cluster.log
+
+
+def memory_of(cluster: ClusterProcess) -> int:
+    """Return how many bytes the processes of a cluster have for themselves."""
+    status = [Path(f"/proc/{pid}/status").read_text() for pid in session_members({cluster.pid})]
+    return sum(int(re.findall(r"RssAnon:\s+(\d+) kB", text)[0]) for text in status) * 1024
 
 
 def test_whoever_dies_while_the_database_is_away_takes_no_result_with_it(

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from tests.chaos import HELPERS, members
 from tests.harness import ClusterProcess, Project, wait_gone
 
 SOME = 40
@@ -17,6 +18,13 @@ def enqueue(project: Project, count: int = SOME, func: str = "ok", *args: object
     )
 
 
+def kill(project: Project, role: str) -> None:
+    """Kill a process of this role, and wait for the one that replaces it."""
+    known = project.wait_until(lambda: members(project).get(role), what=f"a {role}")
+    os.kill(known[0], signal.SIGKILL)
+    project.wait_until(lambda: set(members(project).get(role, [])) - set(known), what="another")
+
+
 def assert_each_ran_once(project: Project, count: int = SOME) -> None:
     project.wait_for_tasks(count)
     starts = project.starts()
@@ -25,20 +33,18 @@ def assert_each_ran_once(project: Project, count: int = SOME) -> None:
     assert all(task["success"] for task in project.tasks())
 
 
-@pytest.mark.parametrize("role", ["pushing tasks at", "monitoring at", "ready for work at"])
+@pytest.mark.parametrize("role", ["pusher", "monitor", "scheduler", "worker"])
 def test_an_idle_process_that_is_killed_is_replaced(project: Project, role: str) -> None:
     cluster = project.start_cluster()
-    pid = cluster.pid_of(role)
 
-    os.kill(pid, signal.SIGKILL)
-    cluster.pid_of(role, since=cluster.mark())
+    kill(project, role)
     enqueue(project)
 
     assert_each_ran_once(project)
     assert cluster.stop() == 0
 
 
-@pytest.mark.parametrize("role", ["pushing tasks at", "monitoring at"])
+@pytest.mark.parametrize("role", HELPERS)
 def test_a_helper_killed_while_a_task_runs_loses_and_repeats_nothing(
     project: Project, role: str
 ) -> None:
@@ -48,9 +54,7 @@ def test_a_helper_killed_while_a_task_runs_loses_and_repeats_nothing(
     cluster = project.start_cluster()
     project.wait_for_starts(2)
 
-    mark = cluster.mark()
-    os.kill(cluster.pid_of(role), signal.SIGKILL)
-    cluster.pid_of(role, since=mark)
+    kill(project, role)
     gate.open()
 
     assert_each_ran_once(project, 4)
