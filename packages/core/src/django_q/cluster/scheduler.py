@@ -22,6 +22,7 @@ from django_q.status import TTL_SECONDS, Stat
 STATUS_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 5.0
 GOODBYE_SECONDS = 3.0
+CLEAR_SECONDS = 0.5
 
 NEWS = (
     "status",
@@ -189,5 +190,7 @@ class Scheduler:
         # With a limit per group, only those need a look that had a result since the last time.
         since = self.cleared_on and self.cleared_on - timedelta(minutes=1)
         now = self.now()
-        records.prune(self.settings, router.db_for_write(Task), since)
-        self.cleared_at, self.cleared_on = recorded, now
+        # Not all of a large table at once: schedules that are due must not wait for it.
+        using = router.db_for_write(Task)
+        if records.prune_for(CLEAR_SECONDS, self.settings, using, since):
+            self.cleared_at, self.cleared_on = recorded, now
