@@ -56,7 +56,10 @@ class ListeningWaiter(Waiter):
         self._tested_at = float("-inf")
 
     def before_looking(self) -> None:
-        if is_prepared(self._alias) and not connections[self._alias].in_atomic_block:
+        connection: Any = connections[self._alias]
+        if self._connected is not connection.connection:
+            self._connected = self._ear = None
+        if is_prepared(self._alias) and not connection.in_atomic_block:
             self._listen()
         if self._ear is not None:
             self._hear()
@@ -97,7 +100,7 @@ class ListeningWaiter(Waiter):
         raw = connection.connection
         if raw is self._connected:
             return
-        self._connected, self._ear = raw, None
+        self._connected = raw
         if not hasattr(raw, "add_notify_handler") or not hasattr(select, "poll"):
             return
         raw.add_notify_handler(self._be_told)
