@@ -80,6 +80,10 @@ class ORM(Broker):
         self._lapsed_from = float("-inf")
         self._lull: Lull | None = None
 
+    def switch_queue(self) -> None:
+        self._waiter.close()
+        self._set_up()
+
     @staticmethod
     def _alias_of(rows: QuerySet[OrmQ]) -> str:
         # A 1.x override may leave the database to the routers; `rows.db` would be the replica.

@@ -118,6 +118,15 @@ class Housekeeping(Bench):
         assert texts(collect(copy, 1)) == ["sent before"]
         copy.close()
 
+    def test_it_serves_the_queue_whose_name_is_assigned_to_it(self, new_broker: MakeBroker) -> None:
+        broker, other = new_broker(), new_broker("conformance-other")
+
+        broker.list_key = other.list_key
+        broker.enqueue("assigned")
+
+        assert broker.queue_size() == other.queue_size() == 1
+        assert texts(collect(other, 1)) == ["assigned"]
+
     def test_a_closed_broker_opens_itself_again(self, broker: Broker) -> None:
         broker.enqueue("before")
 
