@@ -209,7 +209,7 @@ class MariaDB(Server):
             *(self.executable, "--no-defaults", f"--datadir={self.data}"),
             *("--bind-address=127.0.0.1", f"--port={self.port}"),
             *(f"--socket={self.folder}/socket", f"--pid-file={self.folder}/pid"),
-            *("--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M"),
+            *("--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=64M"),
             *("--character-set-server=utf8mb4", "--max-connections=200", "--skip-name-resolve"),
         ]
 
