@@ -296,8 +296,9 @@ class PgBouncer(Server):
         """Return a connection that leads through the bouncer."""
         import psycopg
 
-        address: dict[str, Any] = {"host": "127.0.0.1", "port": self.port, "prepare_threshold": None}
-        return psycopg.connect(dbname=name, user=USER, autocommit=True, **address)
+        address: dict[str, Any] = {"host": "127.0.0.1", "port": self.port}
+        address |= {"dbname": name, "user": USER, "autocommit": True}
+        return psycopg.connect(prepare_threshold=None, **address)
 
     def settings(self, name: str, **extra: Any) -> dict[str, Any]:
         """Return Django's settings of a database behind the bouncer, as Django advises them."""
