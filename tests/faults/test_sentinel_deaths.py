@@ -12,6 +12,9 @@ from django_q.cluster.board import Board
 from django_q.cluster.sentinel import ROLES, WORKER, Sentinel
 from tests.harness import ClusterProcess, Project
 
+without_database = pytest.mark.parametrize("database_name", ["sqlite"], indirect=True)
+"""What happens between main and the sentinel is the same on all of them."""
+
 SUBREAPER = """\
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER outlives exec
@@ -29,6 +32,7 @@ def kill_sentinel(cluster: ClusterProcess, since: int = 0) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_CHILD_SUBREAPER is Linux's")
+@without_database
 def test_main_replaces_the_sentinel_where_it_is_the_init_of_its_container(project: Project) -> None:
     (project.path / "as_init.py").write_text(SUBREAPER)
     cluster = ClusterProcess([sys.executable, "as_init.py"], project, project.env)
@@ -39,6 +43,7 @@ def test_main_replaces_the_sentinel_where_it_is_the_init_of_its_container(projec
     assert cluster.stop() == 0
 
 
+@without_database
 def test_a_new_sentinel_costs_main_no_descriptors(project: Project) -> None:
     cluster = project.start_cluster()
     cluster.wait_for_line("running")
@@ -65,6 +70,7 @@ def test_a_run_once_whose_sentinel_dies_still_ends(project: Project) -> None:
     assert cluster.wait() == 0
 
 
+@without_database
 def test_a_halted_sentinel_does_not_keep_the_cluster_from_stopping(project: Project) -> None:
     project.configure({"stop_timeout": 1})
     cluster = project.start_cluster()
