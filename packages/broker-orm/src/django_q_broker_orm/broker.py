@@ -81,6 +81,7 @@ class ORM(Broker):
         self._lull: Lull | None = None
 
     def switch_queue(self) -> None:
+        super().switch_queue()
         self._waiter.close()
         self._set_up()
 

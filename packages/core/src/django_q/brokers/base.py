@@ -136,8 +136,9 @@ class Broker:
             self.switch_queue()
 
     def switch_queue(self) -> None:
-        """Serve the queue that `list_key` names by now; for brokers that keep more than its name
-        and so would go on with the old one."""
+        """Serve the queue that `list_key` names by now; a broker that keeps more of it than its
+        connection adds to this."""
+        self.connection = self.get_connection(self.list_key)
 
     # The 1.x surface, one package at a time
 

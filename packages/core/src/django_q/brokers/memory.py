@@ -145,9 +145,6 @@ class Memory(Broker):
         with _queues_lock:
             return _queues.setdefault(list_key or "", _Queue())
 
-    def switch_queue(self) -> None:
-        self.connection = self.get_connection(self.list_key)
-
     def advance(self, seconds: float) -> None:
         """Put the queue's clock forward, so that a test need not wait for leases and delays."""
         with self.connection.changed:
