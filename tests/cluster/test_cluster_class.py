@@ -122,25 +122,40 @@ def test_running_clusters_are_seen_from_elsewhere_without_a_shared_cache(
     assert {stat[1] for stat in project.run(code)} <= {"Stopped", "Stopping"}
 
 
-def test_a_signal_ends_a_cluster_that_user_code_started(project: Project) -> None:
-    (project.path / "serve.py").write_text(
-        "import django\n"
-        "django.setup()\n"
-        "from django_q.cluster import Cluster\n"
-        "from django_q.conf import configure_logging\n"
-        "configure_logging(1)\n"
-        "cluster = Cluster()\n"
-        "cluster.start()\n"
-        "raise SystemExit(cluster.join())\n"
-    )
+SERVE = """\
+import django
+django.setup()
+from django_q.cluster import Cluster
+from django_q.conf import configure_logging
+configure_logging(1)
+cluster = Cluster()
+cluster.start()
+"""
+
+
+def serve(project: Project, code: str) -> ClusterProcess:
+    (project.path / "serve.py").write_text(code)
     cluster = ClusterProcess([sys.executable, "serve.py"], project, project.env)
     project.clusters.append(cluster)
     cluster.wait_for_line("running")
+    return cluster
+
+
+def test_a_signal_ends_a_cluster_that_user_code_started(project: Project) -> None:
+    cluster = serve(project, SERVE + "raise SystemExit(cluster.join())\n")
 
     cluster.send(signal.SIGTERM)
 
     assert cluster.wait(10) == 0, cluster.log
     cluster.wait_for_line("has stopped")
+
+
+def test_a_signal_ends_a_cluster_that_nobody_joins(project: Project) -> None:
+    cluster = serve(project, SERVE)
+
+    cluster.send(signal.SIGTERM)
+
+    assert cluster.wait(10) == 0, cluster.log
 
 
 def test_clusters_are_forked_whatever_the_default_of_the_platform_is() -> None:

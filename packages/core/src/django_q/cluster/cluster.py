@@ -93,6 +93,7 @@ class Cluster:
         self.stop_event = BoardEvent(self, "stop_requested")
         self.tob: float | None = None
         self._signals = 0
+        self._told = 0
         self._pause = 0.0
         self._until_empty = False
         self._stop_by: int | None = None
@@ -204,11 +205,13 @@ class Cluster:
     def request_stop(self) -> None:
         """Tell the sentinel to stop; for the second time: now."""
         board = self.board
-        if board is None or board.stop_requested >= min(self._signals or 1, 2):
+        wanted = max(1, min(self._signals, 2))
+        if board is None or self._told >= wanted:
             return
-        if not board.stop_requested:
+        if not self._told:
             logger.info("Q Cluster %s stopping.", self.name)
-        board.stop_requested = max(1, min(self._signals, 2))
+        self._told = wanted
+        board.stop_requested = max(board.stop_requested, wanted)
         left = END_SECONDS if self._signals > 1 else self.settings.stop_timeout
         self._stop_by = clock.after(left + LATE_SECONDS)
         board.sentinel_bell.shout()
@@ -231,8 +234,15 @@ class Cluster:
         return int(failed)
 
     def sig_handler(self, signum: int, frame: FrameType | None) -> None:
-        """Count a signal and wake up; the rest happens outside of the handler."""
+        """Count a signal and pass it on, by a store and a byte, which wait for nobody.
+
+        As in Django Q2 a cluster stops though user code never calls `join()`.
+        """
         self._signals += 1
+        board = self.board
+        if board is not None:
+            board.stop_requested = max(board.stop_requested, min(self._signals, 2))
+            board.sentinel_bell.shout()
         try:
             os.write(self._tell, b"\0")
         except BlockingIOError:
