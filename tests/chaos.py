@@ -139,7 +139,7 @@ class Chaos:
         ends = {pid} if role == "worker" else set()
         if role == "sentinel":
             # Its children die with it; those that have no title yet do no work yet.
-            ends = set(children(pid))
+            ends = set(descendants(pid))
         os.kill(pid, signal.SIGKILL)
         wait_gone([pid], 10)
         return Death(role, pid, frozenset(ends), recorded)
@@ -217,6 +217,12 @@ def children(pid: int) -> list[int]:
     """Return the children of a process."""
     numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     return [number for number in numbers if parent(number) == pid]
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the children of a process, and theirs: a fork server's are the sentinel's."""
+    found = children(pid)
+    return [*found, *(each for child in found for each in descendants(child))]
 
 
 def verdict(project: Project, expected_labels: Iterable[str], deaths: list[Death]) -> Verdict:
