@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
-from django.test import override_settings
 from django.utils import timezone
 
 from django_q.models import Schedule
@@ -68,7 +67,6 @@ def test_a_new_cron_schedule_is_due_in_the_future(through: str) -> None:
 
 
 @pytest.mark.django_db
-@override_settings(TIME_ZONE="Europe/Amsterdam")
 @pytest.mark.parametrize(
     ("start", "due"),
     [
@@ -87,6 +85,7 @@ def test_a_new_cron_schedule_is_due_in_the_future(through: str) -> None:
 def test_a_daily_schedule_keeps_its_hour_when_the_clocks_change(
     settings: Any, start: datetime, due: list[str]
 ) -> None:
+    settings.TIME_ZONE = "Europe/Amsterdam"
     settings.Q_CLUSTER = {**settings.Q_CLUSTER, "time_zone": "Europe/Amsterdam"}
     saved = schedule("math.copysign", 1, -1, schedule_type="D", next_run=start)
     saved.refresh_from_db()
