@@ -26,6 +26,7 @@ ROWS: Sequence[tuple[str, str, str]] = (
     ("tasks", "tasks", "{:,.0f}"),
     ("enqueue_per_second", "enqueued per second", "{:,.0f}"),
     ("drain_per_second", "drained per second", "{:,.0f}"),
+    ("run_per_second", "run per second", "{:,.0f}"),
     ("start_to_finish_seconds", "cluster start to empty queue, s", "{:,.2f}"),
     ("lost", "lost", "{:,.0f}"),
     ("twice", "run twice", "{:,.0f}"),
@@ -45,6 +46,7 @@ ROWS: Sequence[tuple[str, str, str]] = (
 RATIOS: dict[str, bool] = {
     "enqueue_per_second": True,
     "drain_per_second": True,
+    "run_per_second": True,
     "latency_p50_ms": False,
     "latency_p95_ms": False,
     "latency_p99_ms": False,
@@ -186,7 +188,8 @@ def notes(options: argparse.Namespace) -> str:
     return (
         "Both: 2 workers, default settings but for save_limit, a new database each time. The "
         "tasks are enqueued before the cluster starts, and counted from a ledger that each "
-        "appends to: the drain rate is from its first line to its last. "
+        "appends to. Drained is from its first line until the queue is empty, when each result is "
+        "stored and acknowledged; run is from its first line to its last. "
         f"Django Q2 gets {options.q2_tasks:,} tasks and not {options.tasks:,}, to save time: "
         "rates are comparable. Statements are what the database says it was asked while the "
         "cluster was idle, transaction control included; only SQLite's wake-up read is left out. "
