@@ -11,6 +11,7 @@ from django.db import connections
 from pytest_django import DjangoDbBlocker, Settings
 
 from django_q.models import OrmQ
+from django_q_broker_orm.broker import ORM
 from tests.brokers.orm_database import create_table, registered
 from tests.servers import MariaDB, PostgreSQL, missing
 
@@ -87,3 +88,12 @@ def queue(
         yield alias
         connections[alias].close()
         OrmQ.objects.using(alias).all().delete()
+
+
+@pytest.fixture
+def broker(queue: str) -> Iterator[ORM]:
+    """Yield the broker of a process of a cluster on that queue."""
+    broker = ORM()
+    broker.join_cluster()
+    yield broker
+    broker.close()

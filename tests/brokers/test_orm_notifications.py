@@ -39,14 +39,6 @@ def blocked(queue: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[BlockedClai
     claim.close()
 
 
-@pytest.fixture
-def broker(queue: str) -> Iterator[ORM]:
-    broker = ORM()
-    broker.join_cluster()
-    yield broker
-    broker.close()
-
-
 def listened_to(alias: str) -> list[str]:
     with connections[alias].cursor() as cursor:
         cursor.execute(LISTENED_TO)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,14 +25,6 @@ CALLS: dict[str, Call] = {
     "acknowledge_many": lambda broker, receipt: broker.acknowledge_many([receipt]),
     "ping": lambda broker, receipt: broker.ping(),
 }
-
-
-@pytest.fixture
-def broker(queue: str) -> Iterator[ORM]:
-    broker = ORM()
-    broker.join_cluster()
-    yield broker
-    broker.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,14 +21,6 @@ BLOCKED = {
     PostgreSQL: "SELECT count(*) FROM pg_locks WHERE NOT granted",
     MariaDB: "SELECT count(*) FROM information_schema.innodb_lock_waits",
 }
-
-
-@pytest.fixture
-def broker(queue: str) -> Iterator[ORM]:
-    broker = ORM()
-    broker.join_cluster()
-    yield broker
-    broker.close()
 
 
 def verbs(queries: CaptureQueriesContext) -> list[str]:
