@@ -555,6 +555,22 @@ def test_nothing_is_pruned_while_nothing_is_recorded(flaky, start, clock, monkey
     assert len(calls) == 1
 
 
+def test_a_table_that_takes_long_to_clear_is_cleared_without_a_rest(
+    flaky, start, clock, monkeypatch
+):
+    left = [True, False, False, False]
+    monkeypatch.setattr(records, "prune_for", lambda *args: left.pop())
+    scheduler = start(flaky)
+
+    for _ in range(3):
+        scheduler.step()
+        assert scheduler.pause() == 0
+    scheduler.step()
+
+    assert left == []
+    assert scheduler.pause() > 0
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_task_that_the_broker_refuses_costs_its_row_alone(broker, start, clock):
     plan(name="before", schedule_type="D", next_run=NOON - timedelta(seconds=2))

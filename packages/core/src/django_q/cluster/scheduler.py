@@ -134,12 +134,11 @@ class Scheduler:
         self.tell_at = float("-inf")
         self.cleared_at: int | None = None
         self.cleared_on: datetime | None = None
+        self.is_clearing = False
         self.due = DueSchedules(settings, broker, stopping, now, clock)
         self.database = database or Outage("the database")
-        self.duties = [
-            self.duty("save the cluster's status", self.tell),
-            self.duty("clear old results away", self.clear),
-        ]
+        self.clearing = self.duty("clear old results away", self.clear)
+        self.duties = [self.duty("save the cluster's status", self.tell), self.clearing]
         if settings.scheduler:
             self.duties.append(self.duty("queue what is due", self.due.queue_all))
 
@@ -162,6 +161,8 @@ class Scheduler:
 
     def pause(self) -> float:
         """Seconds until there may be something to do: one at most."""
+        if self.is_clearing:
+            return min(max(self.clearing.not_before - self.clock(), 0.0), ASK_SECONDS)
         if not self.settings.scheduler:
             return ASK_SECONDS
         queueing = self.duties[-1]
@@ -192,5 +193,6 @@ class Scheduler:
         now = self.now()
         # Not all of a large table at once: schedules that are due must not wait for it.
         using = router.db_for_write(Task)
-        if records.prune_for(CLEAR_SECONDS, self.settings, using, since):
+        self.is_clearing = not records.prune_for(CLEAR_SECONDS, self.settings, using, since)
+        if not self.is_clearing:
             self.cleared_at, self.cleared_on = recorded, now
