@@ -1,11 +1,13 @@
 """What is compared, each installed in an environment of its own that later runs reuse."""
 
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,25 +28,15 @@ class Contender:
 
     def python(self, fresh: bool = False) -> Path:
         """Return the interpreter of its environment, made if it is not there yet."""
-        folder = cache_folder() / f"{self.key}-{self._fingerprint()}"
-        python = folder / "bin" / "python"
-        ready = folder / "ready"
-        if fresh or not ready.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            install(folder, python, [DJANGO, *DRIVERS, *self.requirements])
-            ready.touch()
-        return python
+        pyprojects = [path.read_text() for path in sorted(ROOT.glob("packages/*/pyproject.toml"))]
+        requirements = [DJANGO, *DRIVERS, *self.requirements]
+        return environment(self.key, requirements, str(ROOT), *pyprojects, fresh=fresh)
 
     def version(self) -> str:
         """Return the installed version."""
         code = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
         command = [str(self.python()), "-c", code, self.distribution]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    def _fingerprint(self) -> str:
-        parts = [sys.version, str(ROOT), DJANGO, *DRIVERS, *self.requirements]
-        parts += [path.read_text() for path in sorted(ROOT.glob("packages/*/pyproject.toml"))]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 Q2 = Contender("q2", "Django Q2", ("django-q2==1.11.1",), "django-q2")
@@ -61,6 +53,29 @@ def cache_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"django-q-bench-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def environment(
+    name: str, requirements: list[str], *circumstances: str, fresh: bool = False
+) -> Path:
+    """Return the interpreter of a virtual environment, made if it is not there yet.
+
+    It is made anew where the requirements or the circumstances are others, and is there whole or
+    not at all, also where two runs begin together. Raises CalledProcessError.
+    """
+    parts = "\n".join([sys.version, *requirements, *circumstances])
+    folder = cache_folder() / f"{name}-{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+        unfinished = folder.with_name(f"{folder.name}-{uuid.uuid4().hex}")
+        try:
+            install(unfinished, unfinished / "bin" / "python", requirements)
+            with contextlib.suppress(OSError):  # somebody was faster
+                unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return folder / "bin" / "python"
 
 
 def install(folder: Path, python: Path, requirements: list[str]) -> None:

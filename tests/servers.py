@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -326,7 +326,7 @@ def find(program: str, package: str) -> str:
     return str(found)
 
 
-def missing(reason: str) -> None:
+def missing(reason: str) -> NoReturn:
     """Skip the test, or fail it where CI promises that everything is there."""
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)

@@ -4,18 +4,15 @@ The environments are made at the first use and kept for later runs.
 """
 
 import contextlib
-import hashlib
 import json
-import shutil
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import cache_folder, install
+from benchmarks.contenders import environment
 from tests.harness import RUN, ClusterProcess, Project
 from tests.servers import missing
 
@@ -37,30 +34,11 @@ class Release:
 
     def python(self) -> Path:
         """Return the interpreter of its environment, made if it is not there yet."""
-        folder = cache_folder() / f"old-{self.requirement}-{self._fingerprint()}"
-        if not folder.exists():
-            self._install(folder)
-        return folder / "bin" / "python"
-
-    def _install(self, folder: Path) -> None:
-        # Whole or not at all, also where two runs of the tests begin together.
-        unfinished = folder.with_name(f"{folder.name}-{uuid.uuid4().hex}")
+        requirements = [self.requirement, self.django, *DRIVERS, *self.others]
         try:
-            install(unfinished, unfinished / "bin" / "python", self._requirements())
+            return environment(f"old-{self.requirement}", requirements)
         except subprocess.CalledProcessError as error:
-            shutil.rmtree(unfinished, ignore_errors=True)
             missing(f"{self.requirement} could not be installed from the package index: {error}")
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            shutil.rmtree(unfinished)
-
-    def _requirements(self) -> list[str]:
-        return [self.requirement, self.django, *DRIVERS, *self.others]
-
-    def _fingerprint(self) -> str:
-        parts = [sys.version, *self._requirements()]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 # They look for error reporters with pkg_resources, which newer setuptools no longer bring.
