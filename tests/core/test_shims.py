@@ -41,6 +41,7 @@ def test_the_orm_broker_has_its_1_x_path() -> None:
     assert import_module("django_q.brokers.orm") is import_module("django_q_broker_orm.broker")
 
 
+@pytest.mark.django_db
 def test_a_broker_pickled_under_its_1_x_path_is_read(settings: Any) -> None:
     settings.Q_CLUSTER = {"orm": "default"}
     old = pickle.dumps(get_broker("mine"), 0).replace(
