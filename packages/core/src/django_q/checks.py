@@ -19,7 +19,7 @@ from django.core.checks import CheckMessage
 from django.db import DEFAULT_DB_ALIAS
 
 from django_q.brokers.base import Broker
-from django_q.brokers.registry import broker_class
+from django_q.brokers.registry import broker_class, get_broker
 from django_q.conf import Settings, get_settings, settings_of
 from django_q.errors import ConfigurationError
 from django_q.plugins import get_manager
@@ -176,6 +176,32 @@ def check_broker() -> Iterator[CheckMessage]:
             yield checks.Error(str(error), id="django_q.E003")
         else:
             yield checks.Warning(str(error), id="django_q.W003")
+
+
+@register
+def check_broker_settings() -> Iterator[CheckMessage]:
+    """E007: the broker finds a mistake in its own settings."""
+    found: dict[str, None] = {}
+    for _where, settings in _clusters():
+        broker = _broker_class_or_none(settings)
+        if broker is not None:
+            # What all clusters share is said once.
+            found |= dict.fromkeys(broker.problems(settings))
+    for sentence in found:
+        yield checks.Error(sentence, id="django_q.E007")
+
+
+@register
+def check_server() -> Iterator[CheckMessage]:
+    """W006: the broker's server, where it can be reached, is set up in a way that will hurt."""
+    try:
+        broker = get_broker()
+        sentences = list(broker.warnings())
+        broker.close()
+    except Exception:  # every client library has its own; that it is away is no mistake of the site
+        return
+    for sentence in sentences:
+        yield checks.Warning(sentence, id="django_q.W006")
 
 
 @register

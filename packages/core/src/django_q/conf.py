@@ -78,6 +78,7 @@ class Settings:
     testing: bool = False
     stop_timeout: float = 30
     connect_timeout: float = 30
+    enqueue_retries: int = 0
     broker_class: str | None = None
     orm: str | None = None
     broker_options: dict[str, Any] = field(default_factory=dict, repr=False)

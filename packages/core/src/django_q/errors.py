@@ -37,6 +37,10 @@ class EnqueueError(DjangoQError):
         self.accepted = accepted
 
 
+class BrokerUnavailable(DjangoQError):
+    """The broker's server cannot be reached, or takes nothing for the moment; later it may."""
+
+
 class BadPackage(DjangoQError):
     """A package on the broker whose signature, compression or pickle cannot be read."""
 

@@ -168,6 +168,7 @@ CORE_RULES: dict[str, Rule] = {
     "testing": _FLAG,
     "stop_timeout": _optional(_at_least(1)),
     "connect_timeout": _at_least(0),
+    "enqueue_retries": _integer(0),
     "broker_class": _optional(
         Rule(
             lambda value: isinstance(value, str) and "." in value.strip("."),

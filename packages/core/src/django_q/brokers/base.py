@@ -28,14 +28,14 @@ from __future__ import annotations
 import inspect
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 from django.core.cache import InvalidCacheBackendError, caches
 
-from django_q.conf import Conf, get_settings
+from django_q.conf import Conf, Settings, get_settings
 from django_q.errors import EnqueueError, UnsupportedByBroker
 
 Receipt = Any
@@ -262,6 +262,21 @@ class Broker:
         """Close what the connection holds open; the next call opens it again."""
 
     # For brokers to build on
+
+    @classmethod
+    def problems(cls, settings: Settings) -> Iterator[str]:
+        """What is wrong with the broker's own settings, a sentence each, for `manage.py check`.
+
+        Nothing is contacted.
+        """
+        yield from ()
+
+    def warnings(self) -> Iterator[str]:
+        """What at the server will hurt, a sentence each, for `manage.py check`.
+
+        Asks the server, and may raise where that cannot be reached.
+        """
+        yield from ()
 
     def refuse_unsupported(self, package: Package, **options: Any) -> None:
         """Raise UnsupportedByBroker where `enqueue(package, **options)` asks for more than the

@@ -16,7 +16,7 @@ from django_q.brokers.base import Broker, Package
 from django_q.cluster.crew import Crew
 from django_q.cluster.lane import Action, Lane, Report, Verdict
 from django_q.cluster.patience import Patience
-from django_q.errors import DjangoQError
+from django_q.errors import BrokerUnavailable, DjangoQError
 
 logger = logging.getLogger("django-q")
 
@@ -97,6 +97,7 @@ class Clerk:
         self.patience = patience
         self.broker_patience = broker_patience
         self.shares_transaction = broker.commits_with(using)
+        self._brokers = {crew.list_key: broker}
 
     def write(self, batch: list[Entry]) -> list[list[Entry]]:
         """Write a batch in one transaction, or in halves where the database refuses a row."""
@@ -190,7 +191,9 @@ class Clerk:
             self.broker_of(list_key).enqueue_many(packages)
 
     def broker_of(self, list_key: str) -> Broker:
-        return self.broker if list_key == self.crew.list_key else self.crew.broker_class(list_key)
+        if list_key not in self._brokers:
+            self._brokers[list_key] = self.crew.broker_class(list_key)
+        return self._brokers[list_key]
 
     def enqueue_links(self, written: list[Entry]) -> None:
         """Queue the next tasks of chains, where the broker is not in the results' transaction."""
@@ -203,6 +206,8 @@ class Clerk:
     def enqueue_link(self, link: records.Link) -> None:
         try:
             self.broker_of(link.list_key).enqueue(link.package)
+        except BrokerUnavailable:
+            raise
         except DjangoQError as error:
             # No outage: it would be refused for ever, and hold up all results.
             logger.error("A chain ends early, its next task is refused: %s", error)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from multiprocessing import current_process
 from typing import Any
@@ -16,6 +17,7 @@ from django_q.brokers import Broker
 from django_q.cluster.due import ASK_SECONDS, DueSchedules
 from django_q.cluster.patience import Outage
 from django_q.conf import Settings, logger
+from django_q.errors import BrokerUnavailable
 from django_q.models import Schedule, Task
 from django_q.status import TTL_SECONDS, Stat
 
@@ -36,20 +38,37 @@ NEWS = (
 """The facts whose change is told at once; the others change all the time."""
 
 
+@dataclass(frozen=True)
+class Dependency:
+    """What duties stand on and what may be away: the database, the broker."""
+
+    outage: Outage
+    is_missed_in: Callable[[Exception], bool]
+    """Does this error say that it is away?"""
+    reach: Callable[[], object]
+    """Raises while it is away."""
+    mend: Callable[[], object] = lambda: None
+    """Closes what its absence may have spoilt."""
+
+
 class Duty:
     """Something done again and again; while it cannot be done, that is logged once.
 
-    That the database is away is said of `database`, for all duties and the whole cluster.
+    That something is away which it depends on is said once for all duties and the whole cluster.
     """
 
     def __init__(
-        self, name: str, work: Callable[[], None], clock: Callable[[], float], database: Outage
+        self,
+        name: str,
+        work: Callable[[], None],
+        clock: Callable[[], float],
+        dependencies: Sequence[Dependency],
     ) -> None:
         self.name = name
         self.work = work
         self.clock = clock
-        self.database = database
-        self.misses_database = False
+        self.dependencies = dependencies
+        self.missing: list[Dependency] = []
         self.trouble: type[Exception] | None = None
         self.pause = ASK_SECONDS
         self.not_before = float("-inf")
@@ -59,7 +78,7 @@ class Duty:
         if self.clock() < self.not_before:
             return
         error = self._try()
-        if error is not None and databases.is_connection_error(error):
+        if error is not None and self._missed_in(error):
             # It may only have been cut: the next one tells.
             error = self._try()
         if error is not None:
@@ -68,24 +87,27 @@ class Duty:
     def _try(self) -> Exception | None:
         try:
             self.work()
-            if self.misses_database:
+            for dependency in self.missing:
                 # There may have been nothing to do: that it can be reached is another matter.
-                connections[router.db_for_write(Task)].ensure_connection()
+                dependency.reach()
         except Exception as error:  # every database and every client library has its own
-            if databases.is_connection_error(error):
-                self._miss_database(error)
+            for dependency in self._missed_in(error):
+                self._miss(dependency, error)
             return error
         self._succeeded()
         return None
 
-    def _miss_database(self, error: Exception) -> None:
-        self.misses_database = True
-        self.database.lost(error)
-        for using in {router.db_for_write(Schedule), router.db_for_write(Task)}:
-            databases.close(using)
+    def _missed_in(self, error: Exception) -> list[Dependency]:
+        return [each for each in self.dependencies if each.is_missed_in(error)]
+
+    def _miss(self, dependency: Dependency, error: Exception) -> None:
+        if dependency not in self.missing:
+            self.missing.append(dependency)
+        dependency.outage.lost(error)
+        dependency.mend()
 
     def _failed(self, error: Exception) -> None:
-        if not databases.is_connection_error(error) and self.trouble is not type(error):
+        if not self._missed_in(error) and self.trouble is not type(error):
             logger.error(
                 "%s cannot %s, trying again: %s: %s",
                 current_process().name, self.name, type(error).__name__, error,
@@ -96,11 +118,11 @@ class Duty:
         self.pause = min(self.pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _succeeded(self) -> None:
-        if self.misses_database:
-            self.database.found()
+        for dependency in self.missing:
+            dependency.outage.found()
         if self.trouble is not None:
             logger.info("%s can %s again", current_process().name, self.name)
-        self.misses_database, self.trouble = False, None
+        self.missing, self.trouble = [], None
         self.pause = ASK_SECONDS
 
 
@@ -120,6 +142,7 @@ class Scheduler:
         wait: Callable[[float], Any],
         *,
         database: Outage | None = None,
+        queue: Outage | None = None,
         now: Callable[[], datetime] = timezone.now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -136,14 +159,26 @@ class Scheduler:
         self.cleared_on: datetime | None = None
         self.is_clearing = False
         self.due = DueSchedules(settings, broker, stopping, now, clock)
-        self.database = database or Outage("the database")
+        self.dependencies = (
+            Dependency(
+                database or Outage("the database"),
+                databases.is_connection_error,
+                reach_database,
+                close_databases,
+            ),
+            Dependency(
+                queue or Outage("the broker"),
+                lambda error: isinstance(error, BrokerUnavailable),
+                broker.ping,
+            ),
+        )
         self.clearing = self.duty("clear old results away", self.clear)
         self.duties = [self.duty("save the cluster's status", self.tell), self.clearing]
         if settings.scheduler:
             self.duties.append(self.duty("queue what is due", self.due.queue_all))
 
     def duty(self, name: str, work: Callable[[], None]) -> Duty:
-        return Duty(name, work, self.clock, self.database)
+        return Duty(name, work, self.clock, self.dependencies)
 
     def run(self) -> None:
         """Do every duty until the cluster stops, and tell at last that it does."""
@@ -196,3 +231,14 @@ class Scheduler:
         self.is_clearing = not records.prune_for(CLEAR_SECONDS, self.settings, using, since)
         if not self.is_clearing:
             self.cleared_at, self.cleared_on = recorded, now
+
+
+def reach_database() -> None:
+    """Raise unless the results' database answers."""
+    connections[router.db_for_write(Task)].ensure_connection()
+
+
+def close_databases() -> None:
+    """Close connections that an outage has spoilt; the next use opens others."""
+    for using in {router.db_for_write(Schedule), router.db_for_write(Task)}:
+        databases.close(using)

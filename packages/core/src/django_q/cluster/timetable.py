@@ -30,12 +30,14 @@ def run_scheduler(name: str, crew: Crew) -> None:
             "status": status_of(board),
         }
 
+    broker = crew.broker()
     Scheduler(
         crew.settings,
-        crew.broker(),
+        broker,
         snapshot,
         stopping=lambda: bool(board.stopping),
         wait=lambda seconds: bell.wait(seconds, lambda: board.stopping),
         database=Outage.of_database(crew, router.db_for_write(Task)),
+        queue=Outage.of_broker(crew, broker),
     ).run()
     logger.info("%s stopped scheduling", name)

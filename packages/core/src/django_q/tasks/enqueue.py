@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import pickle
+import random
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,7 +16,7 @@ from django.utils import timezone
 from django_q import package, signals
 from django_q.brokers import Broker, get_broker
 from django_q.conf import Settings, get_settings, logger
-from django_q.errors import DjangoQError, TaskRefused, UnsupportedByBroker
+from django_q.errors import BrokerUnavailable, DjangoQError, TaskRefused, UnsupportedByBroker
 from django_q.readiness import explain_database_errors, require_ready
 
 TaskDict = dict[str, Any]
@@ -49,9 +51,31 @@ def async_task(func: Func, *args: Any, **kwargs: Any) -> str:
     signed = finish(task, settings)
     if task.get("sync"):
         return _sync(signed)
-    put(broker or get_broker(task.get("cluster")), signed)
+    _insist(task, signed, broker or get_broker(task.get("cluster")), settings.enqueue_retries)
     logger.debug("Pushed %s %s", task["name"], task["id"])
     return str(task["id"])
+
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+
+def _insist(task: TaskDict, signed: str, broker: Broker, retries: int) -> None:
+    """Put, and while the broker is unavailable put again, as often as `enqueue_retries` says."""
+    pause = FIRST_PAUSE
+    for left in range(retries, -1, -1):
+        try:
+            put(broker, signed)
+        except BrokerUnavailable as error:
+            if not left:
+                raise
+            logger.warning("Task %s waits for the broker: %s", task["name"], error)
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, LONGEST_PAUSE)
+            # The broker may have taken it, and only the answer was lost.
+            task["check"] = True
+            signed = package.dumps(task)
+        else:
+            return
 
 
 _ready: Settings | None = None
