@@ -14,7 +14,7 @@ from django_q.plugins import manager
 
 
 class SitePackages:
-    """A folder on `sys.path` in which to install distributions."""
+    """A folder in which to install distributions; on `sys.path`, they are found."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -26,15 +26,16 @@ class SitePackages:
         *,
         plugins: Mapping[str, str] | None = None,
         reporters: Mapping[str, str] | None = None,
+        version: str = "1.0",
     ) -> None:
         """Write modules by dotted name, and entry points of both groups by name."""
         for name, source in (modules or {}).items():
             self._write_module(name, source)
         groups = {"django_q": plugins or {}, "djangoq.errorreporters": reporters or {}}
-        metadata = self.folder / f"{distribution.replace('-', '_')}-1.0.dist-info"
+        metadata = self.folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
         metadata.mkdir()
         (metadata / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
         )
         (metadata / "entry_points.txt").write_text(
             "".join(

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from django_q import checks, readiness
 from django_q.brokers import Broker
 from django_q.conf import Conf
 from django_q.errors import ConfigurationError, PluginError
-from django_q.plugins import get_manager
+from django_q.plugins import BrokerEntry, Manager, get_manager, hookimpl
 from django_q.plugins.manager import Plugin
 from django_q.readiness import explain_database_errors, require_ready
 
@@ -135,6 +136,21 @@ class TestInstallation:
         (message,) = found("W002")
 
         assert (message.msg, message.is_serious()) == ("The plugin 'kafka' is broken.", False)
+
+    def test_a_key_that_two_plugins_claim_is_a_warning_also_while_nobody_uses_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        manager = Manager()
+        for name in ("one", "two"):
+            entry = BrokerEntry("pigeon", f"{name}.Pigeon")
+            plugin = SimpleNamespace(django_q_brokers=hookimpl(lambda entry=entry: entry))
+            manager.register(plugin, name, f"{name}-post 1.0")
+        monkeypatch.setattr(checks, "get_manager", lambda: manager)
+
+        (message,) = found("W007")
+
+        assert "'one' of one-post 1.0 (one.Pigeon) and 'two' of two-post 1.0" in message.msg
+        assert not message.is_serious()
 
 
 class TestBroker:

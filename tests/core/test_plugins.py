@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from django_q.brokers import get_broker
+from django_q.brokers import get_broker, registry
 from django_q.errors import PluginError, TimeoutException
 from django_q.plugins import BrokerEntry, Manager, ReporterEntry, get_manager, hookimpl, hookspecs
 from django_q.plugins import manager as plugin_manager
@@ -263,7 +263,85 @@ def test_an_entry_says_what_is_wrong_with_it(arguments: tuple[str, ...], complai
         BrokerEntry(*arguments)  # type: ignore[arg-type]
 
 
+# Keys that several plugins answer to
+
+
+def offering(manager: Manager, plugin: str, *entries: BrokerEntry | ReporterEntry) -> None:
+    kind = "django_q_brokers" if isinstance(entries[0], BrokerEntry) else "django_q_reporters"
+    manager.register(plugin_of(**{kind: lambda: entries}), plugin, f"{plugin}-dist 1.0")
+
+
+def test_two_third_parties_contest_a_key() -> None:
+    manager = Manager()
+    offering(manager, "one", BrokerEntry("pigeon", "one.Pigeon"))
+    offering(manager, "two", BrokerEntry("two", "two.Pigeon", ("two", "pigeon")))
+
+    [contested] = manager.contested_keys()
+
+    assert str(contested) == (
+        "Q_CLUSTER['pigeon'] is claimed by 'one' of one-dist 1.0 (one.Pigeon) and 'two' of "
+        "two-dist 1.0 (two.Pigeon): it chooses none of them."
+    )
+
+
+def test_reporters_contest_keys_of_their_own_setting() -> None:
+    manager = Manager()
+    offering(manager, "one", ReporterEntry("pager", "one.Pager"))
+    offering(manager, "two", ReporterEntry("pager", "two.Pager"))
+    offering(manager, "three", BrokerEntry("pager", "three.Pager"))
+
+    [contested] = manager.contested_keys()
+
+    assert contested.setting == "Q_CLUSTER[\"error_reporter\"]['pager']"
+
+
+def test_ours_is_not_contested_by_a_third_party_but_shares_its_key() -> None:
+    manager = Manager()
+    offering(manager, "ours", BrokerEntry("redis", "django_q_broker_redis.broker.Redis"))
+    offering(manager, "theirs", BrokerEntry("theirs", "theirs.Redis", ("redis",)))
+
+    [shared] = manager.shared_keys()
+
+    assert manager.contested_keys() == []
+    assert str(shared) == (
+        "Q_CLUSTER['redis'] is answered by 'ours' of ours-dist 1.0 "
+        "(django_q_broker_redis.broker.Redis), which comes before 'theirs' of theirs-dist 1.0 "
+        "(theirs.Redis)."
+    )
+
+
+def test_one_class_that_is_offered_twice_is_not_contested() -> None:
+    manager = Manager()
+    offering(manager, "one", BrokerEntry("pigeon", "pigeon.Pigeon"))
+    offering(manager, "two", BrokerEntry("pigeon", "pigeon.Pigeon"))
+
+    assert manager.shared_keys() == []
+
+
+def test_to_look_for_contests_is_to_ask_every_plugin() -> None:
+    manager = manager_with(django_q_reporters=lambda: 1 / 0)
+
+    manager.contested_keys()
+
+    assert "ZeroDivisionError" in str(manager.errors["sample"])
+
+
+def test_every_broker_that_settings_can_ask_for_is_ours() -> None:
+    ours = {f"django_q_broker_{name}.Class" for name in registry.FIRST_PARTY.values()}
+
+    assert all(BrokerEntry("any", path).is_ours for path in ours)
+    assert not BrokerEntry("kafka", "django_q_broker_kafka.Kafka").is_ours
+
+
 # Lifecycle
+
+
+def test_a_plugin_is_listed_with_the_hooks_that_it_hears() -> None:
+    manager = manager_with(pre_execute=lambda: None, post_execute=lambda: None)
+    manager.register(plugin_of(post_spawn=lambda: None), "other")
+
+    assert manager.heard_by("sample") == ["post_execute", "pre_execute"]
+    assert manager.heard_by("builtin") == []
 
 
 def test_a_hook_is_called_with_the_arguments_it_asks_for() -> None:

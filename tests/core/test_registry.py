@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from django_q.brokers.memory import Memory
 from django_q.conf import Conf, Settings
 from django_q.errors import ConfigurationError, PluginError, UnknownBroker
 from django_q.plugins import BrokerEntry, Manager, get_manager, hookimpl
+from django_q.plugins import manager as plugin_manager
 from tests.core.distributions import SitePackages
 
 FIRST_PARTY = [
@@ -175,16 +177,17 @@ def test_a_broken_plugin_is_an_error_only_when_it_is_chosen(
 
 @pytest.mark.parametrize("options", [{}, {"redis": "redis://h"}])
 def test_a_broken_redis_does_not_silently_become_another_broker(
-    options: dict[str, Any], settings: Any, site_packages: SitePackages
+    options: dict[str, Any], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken("redis", site_packages)
+    monkeypatch.setitem(sys.modules, "django_q_broker_redis.plugin", None)
+    monkeypatch.setattr(plugin_manager, "_manager", None)
     theirs = SimpleNamespace(
         django_q_brokers=hookimpl(lambda: BrokerEntry("theirs", "theirs.Redis", ("redis",)))
     )
     get_manager().register(theirs, "theirs")
 
     settings.Q_CLUSTER = options
-    with pytest.raises(PluginError, match=r"'redis' of redis-dist 1\.0"):
+    with pytest.raises(PluginError, match=r"'redis' of django-q-broker-redis"):
         broker_class()
 
 

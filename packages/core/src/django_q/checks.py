@@ -153,12 +153,23 @@ def installed_version(distribution: str) -> str | None:
 
 @register
 def check_plugins() -> Iterator[CheckMessage]:
-    """W002: a plugin that cannot be used (an error only where the settings choose it)."""
-    for name, error in get_manager().errors.items():
+    """W002: a plugin that cannot be used; W007: a key that several claim.
+
+    Errors only where the settings choose the one or use the other.
+    """
+    manager = get_manager()
+    contested = manager.contested_keys()
+    for name, error in manager.errors.items():
         yield checks.Warning(
             str(error),
             f"Until that is mended, nothing of the plugin {name!r} is used.",
             id="django_q.W002",
+        )
+    for shared in contested:
+        yield checks.Warning(
+            str(shared),
+            "Uninstall all but one; a broker can also be named by its class, as broker_class.",
+            id="django_q.W007",
         )
 
 

@@ -13,7 +13,7 @@ from django_q.brokers.base import Broker
 from django_q.conf import Settings, get_settings
 from django_q.errors import ConfigurationError, PluginError, UnknownBroker
 from django_q.plugins import BrokerEntry, Manager, get_manager
-from django_q.plugins.entries import pip_install
+from django_q.plugins.entries import OUR_MODULES, pip_install
 
 FIRST_PARTY = {
     "iron_mq": "ironmq",
@@ -26,10 +26,6 @@ FIRST_PARTY = {
 }
 """The keys of Q_CLUSTER that have always chosen a broker, first come first served; and the name
 of the broker, of its plugin and of the extra of django-q-core that brings it."""
-
-FIRST_PARTY_MODULES = frozenset(
-    {"django_q", *(f"django_q_broker_{name}" for name in FIRST_PARTY.values())}
-)
 
 SHIMS = {
     "ironmq": "django_q.brokers.ironmq.IronMQBroker",
@@ -113,7 +109,7 @@ def _import(module_name: str, entry: BrokerEntry, manager: Manager) -> ModuleTyp
             hint = _did_you_mean(entry.path, _known_paths(manager))
             message = f"{_title(entry)}: there is no module {error.name!r}.{hint}"
             raise UnknownBroker(message + entry.cure) from error
-        if (error.name or "").split(".")[0] in FIRST_PARTY_MODULES:
+        if (error.name or "").split(".")[0] in OUR_MODULES:
             # A 1.x path, whose shim says what to install.
             raise UnknownBroker(f"{_title(entry)}: {error}") from error
         raise PluginError(f"{_title(entry)} cannot be imported: {error}.{entry.cure}") from error
@@ -169,7 +165,7 @@ def _by_key(key: str, manager: Manager) -> BrokerEntry:
 
 def _entry_answering(key: str, manager: Manager) -> BrokerEntry | None:
     found = {entry.path: entry for entry in manager.brokers() if key in entry.answers_to}
-    ours = [entry for path, entry in found.items() if path.split(".")[0] in FIRST_PARTY_MODULES]
+    ours = [entry for entry in found.values() if entry.is_ours]
     if not ours and key in FIRST_PARTY:
         # Installed but broken: another broker in its place would be another queue.
         manager.raise_if_broken(FIRST_PARTY[key])

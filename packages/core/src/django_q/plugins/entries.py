@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+OUR_MODULES = frozenset(
+    {
+        "django_q",
+        *(
+            f"django_q_broker_{name}"
+            for name in ("disque", "ironmq", "mongo", "orm", "redis", "sqs")
+        ),
+        *(f"django_q_reporter_{name}" for name in ("rollbar", "sentry")),
+    }
+)
+"""The import packages of this project, whose classes win over a third party's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -35,6 +47,11 @@ class Entry:
     def answers_to(self) -> tuple[str, ...]:
         """The keys by which settings choose this entry."""
         return self.keys or (self.name,)
+
+    @property
+    def is_ours(self) -> bool:
+        """Is the class one of this project's own?"""
+        return self.path.split(".")[0] in OUR_MODULES
 
     @property
     def cure(self) -> str:

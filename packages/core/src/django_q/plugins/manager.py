@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import pluggy
 
+from django_q.__about__ import __version__
 from django_q.errors import PluginError, TimeoutException
 from django_q.plugins import builtin, hookspecs
 from django_q.plugins.entries import BrokerEntry, Entry, ReporterEntry
@@ -43,6 +44,43 @@ class Plugin:
     """Why it cannot be used."""
 
 
+class Offer(NamedTuple):
+    """An entry, and the plugin that brings it."""
+
+    plugin: Plugin
+    entry: Entry
+
+    def __str__(self) -> str:
+        return f"{self.plugin.name!r} of {self.plugin.distribution} ({self.entry.path})"
+
+
+@dataclass(frozen=True, slots=True)
+class SharedKey:
+    """A key of the settings to which several plugins answer, each with another class."""
+
+    setting: str
+    """Where the key stands: `Q_CLUSTER['redis']`."""
+    offers: tuple[Offer, ...]
+
+    @property
+    def candidates(self) -> list[Offer]:
+        """Those among which the settings cannot choose by the key; ours come before all others."""
+        return [offer for offer in self.offers if offer.entry.is_ours] or list(self.offers)
+
+    @property
+    def is_contested(self) -> bool:
+        """Is the key an error for whoever uses it?"""
+        return len({offer.entry.path for offer in self.candidates}) > 1
+
+    def __str__(self) -> str:
+        if self.is_contested:
+            named = " and ".join(map(str, self.candidates))
+            return f"{self.setting} is claimed by {named}: it chooses none of them."
+        winner = self.candidates[0]
+        others = " and ".join(str(offer) for offer in self.offers if offer != winner)
+        return f"{self.setting} is answered by {winner}, which comes before {others}."
+
+
 class Listener(NamedTuple):
     """One plugin's implementation of a lifecycle hook."""
 
@@ -60,7 +98,7 @@ class Manager:
         self._pluggy.add_hookspecs(hookspecs)
         self._listeners: dict[str, tuple[Listener, ...]] = {}
         self._offers: dict[str, tuple[tuple[str, Entry], ...]] = {}
-        self.register(builtin, "builtin", "django-q-core")
+        self.register(builtin, "builtin", f"django-q-core {__version__}")
 
     # Loading
 
@@ -211,7 +249,38 @@ class Manager:
             self._refuse(listener.plugin, origin, reason, error)
             return []
 
+    def shared_keys(self) -> list[SharedKey]:
+        """The keys to which more than one class answers, whether one of ours wins or none can.
+
+        Every plugin is asked what it brings, so `errors` is complete afterwards.
+        """
+        return [*self._shared("django_q_brokers"), *self._shared("django_q_reporters")]
+
+    def contested_keys(self) -> list[SharedKey]:
+        """The keys that choose nothing, for several plugins answer to them and none is ours."""
+        return [shared for shared in self.shared_keys() if shared.is_contested]
+
+    def _shared(self, hook_name: str) -> list[SharedKey]:
+        where = _SETTINGS_OF[hook_name]
+        answering: dict[str, list[Offer]] = {}
+        for plugin, entry in self.offers(hook_name):
+            for key in dict.fromkeys(entry.answers_to):
+                answering.setdefault(key, []).append(Offer(self.plugins[plugin], entry))
+        return [
+            SharedKey(f"{where}[{key!r}]", tuple(offers))
+            for key, offers in answering.items()
+            if len({offer.entry.path for offer in offers}) > 1
+        ]
+
     # Lifecycle
+
+    def heard_by(self, plugin: str) -> list[str]:
+        """The lifecycle hooks that a plugin implements."""
+        return sorted(
+            hook
+            for hook, listeners in self._listeners.items()
+            if plugin in {listener.plugin for listener in listeners}
+        )
 
     def listens(self, hook_name: str) -> bool:
         """Does any plugin implement this lifecycle hook?"""
@@ -233,7 +302,13 @@ class Manager:
         return raised
 
 
-_HOOKS = sorted(hookspecs.LIFECYCLE | {"django_q_brokers", "django_q_reporters"})
+_SETTINGS_OF = {
+    "django_q_brokers": "Q_CLUSTER",
+    "django_q_reporters": 'Q_CLUSTER["error_reporter"]',
+}
+"""The hooks that ask for entries, and the setting whose keys choose among these."""
+
+_HOOKS = sorted(hookspecs.LIFECYCLE | _SETTINGS_OF.keys())
 
 
 def _entries(answer: object, kind: type[_EntryType]) -> list[_EntryType]:

@@ -26,10 +26,6 @@ LEGACY_GROUP = "djangoq.errorreporters"
 
 CORE_DISTRIBUTION = "django-q-core"
 
-FIRST_PARTY_MODULES = frozenset(
-    {"django_q", "django_q_reporter_sentry", "django_q_reporter_rollbar"}
-)
-
 
 class Reporter(Protocol):
     """Anything that can tell someone of the exception being handled."""
@@ -116,7 +112,7 @@ def _build_all(settings: Settings) -> dict[str, Reporter]:
 def _chosen(key: str) -> _Candidate:
     entries = [entry for entry in get_manager().reporters() if key in entry.answers_to]
     legacy = list(importlib.metadata.entry_points(group=LEGACY_GROUP, name=key))
-    ours = [entry for entry in entries if entry.path.split(".")[0] in FIRST_PARTY_MODULES]
+    ours = [entry for entry in entries if entry.is_ours]
     theirs = [entry_point for entry_point in legacy if not _is_declared_by_core(entry_point)]
     if ours:
         return _the_one(key, map(_from_entry, ours))
