@@ -8,6 +8,7 @@ import pytest
 
 from tests.databases import Database, OnMariaDB, OnPostgreSQL, OnServer, SQLite
 from tests.harness import DATABASE_FILE, Project, make_template, temporary_folder
+from tests.redis_servers import Redis
 from tests.servers import MariaDB, PostgreSQL
 
 
@@ -67,6 +68,15 @@ def postgresql() -> Iterator[PostgreSQL]:
 def mariadb() -> Iterator[MariaDB]:
     """Yield a MariaDB server; a test that stops it starts it again."""
     server = MariaDB()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """Yield a Redis that has on disk what it says yes to; a test that stops it starts it again."""
+    server = Redis(appendonly="yes", appendfsync="always")
     server.start()
     yield server
     server.close()
