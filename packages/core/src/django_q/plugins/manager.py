@@ -174,7 +174,8 @@ class Manager:
     def _refuse(
         self, name: str, distribution: str, reason: str, cause: BaseException
     ) -> PluginError:
-        error = PluginError(f"The plugin {name!r} of {distribution} {reason.rstrip('.')}.")
+        end = "" if reason.endswith((".", "?")) else "."
+        error = PluginError(f"The plugin {name!r} of {distribution} {reason}{end}")
         error.__cause__ = cause
         self.plugins[name] = Plugin(name, distribution, error)
         self._plugins_changed()
