@@ -1,0 +1,1 @@
+"""A broker for Django Q that keeps its queues in a folder: no server, no database."""
