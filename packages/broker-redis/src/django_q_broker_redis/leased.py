@@ -29,8 +29,7 @@ class LeasedQueue:
         self._client = client
         self.keys = keys_of(list_key)
         self.list_key, self.wake_key = self.keys[0], self.keys[-1]
-        names = ("claim", "enqueue", "acknowledge", "extend", "release", "sizes")
-        self._scripts = {name: client.register_script(source(name)) for name in names}
+        self._scripts: dict[str, Any] = {}
 
     def put(self, packages: Sequence[Package]) -> list[int]:
         """Append to the list; the ids are the places in it, as they were in Django Q2."""
@@ -91,6 +90,9 @@ class LeasedQueue:
         return refused
 
     def _run(self, script: str, *arguments: Any) -> Any:
+        # Made when first needed: most broker objects enqueue one plain task, which needs none.
+        if script not in self._scripts:
+            self._scripts[script] = self._client.register_script(source(script))
         return self._scripts[script](keys=self.keys, args=arguments)
 
 
