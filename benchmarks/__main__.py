@@ -4,58 +4,33 @@ import argparse
 import json
 import os
 import platform
-import statistics
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks import brokers, databases
+from benchmarks.brokers import Carrier, RedisCarrier
 from benchmarks.contenders import OURS, Q2, Contender
-from benchmarks.databases import NAMES, Provider, provider
+from benchmarks.databases import Provider
 from benchmarks.measure import idleness, throughput
-
-SAVE_LIMITS: dict[str, int | None] = {"default": None, "0": 0}
-
-Report = dict[str, list[dict[str, Any]]]
-"""Measurement → what each run of it found."""
-
-ROWS: Sequence[tuple[str, str, str]] = (
-    ("tasks", "tasks", "{:,.0f}"),
-    ("enqueue_per_second", "enqueued per second", "{:,.0f}"),
-    ("drain_per_second", "drained per second", "{:,.0f}"),
-    ("run_per_second", "run per second", "{:,.0f}"),
-    ("start_to_finish_seconds", "cluster start to empty queue, s", "{:,.2f}"),
-    ("lost", "lost", "{:,.0f}"),
-    ("twice", "run twice", "{:,.0f}"),
-    ("recorded", "successes recorded at the end", "{:,.0f}"),
-    ("samples", "single tasks", "{:,.0f}"),
-    ("latency_p50_ms", "enqueue to start p50, ms", "{:,.1f}"),
-    ("latency_p95_ms", "enqueue to start p95, ms", "{:,.1f}"),
-    ("latency_p99_ms", "enqueue to start p99, ms", "{:,.1f}"),
-    ("idle_seconds", "idle for, s", "{:,.0f}"),
-    ("idle_cpu_percent", "CPU while idle, % of a core", "{:,.2f}"),
-    ("idle_server_cpu_percent", "CPU of the server then, %", "{:,.2f}"),
-    ("idle_statements_per_second", "SQL statements per second, idle", "{:,.2f}"),
-    ("stop_seconds", "SIGTERM to the end, s", "{:,.2f}"),
-    ("load", "load of the machine", "{:,.2f}"),
+from benchmarks.others import OTHERS, Other, Setting, drain
+from benchmarks.tables import (
+    Drain,
+    Report,
+    Runs,
+    notes,
+    rivals_notes,
+    rivals_table,
+    table,
+    versus_fastest,
 )
 
-RATIOS: dict[str, bool] = {
-    "enqueue_per_second": True,
-    "drain_per_second": True,
-    "run_per_second": True,
-    "latency_p50_ms": False,
-    "latency_p95_ms": False,
-    "latency_p99_ms": False,
-    "idle_cpu_percent": False,
-    "idle_server_cpu_percent": False,
-    "idle_statements_per_second": False,
-    "stop_seconds": False,
-}
-"""What is compared, and whether more is better."""
+SAVE_LIMITS: dict[str, int | None] = {"default": None, "0": 0}
 
 
 def main() -> int:
@@ -63,26 +38,37 @@ def main() -> int:
     options = parse_arguments()
     console = Console(stderr=options.json)
     contenders = [c for c in (Q2, OURS) if options.only in (None, c.key)]
-    with provider(options.database, durable=True) as databases:
-        title = f"{machine()}, {databases.title()}"
-        reports = measure(console, contenders, databases, options)
-    if options.json:
-        print(json.dumps({"machine": title, "reports": reports}, indent=2))
-    else:
-        console.print(table(title, contenders, reports))
-        console.print(notes(options))
-    ours = [run for runs in reports.get(OURS.key, {}).values() for run in runs]
+    others = chosen_others(options)
+    with (
+        databases.provider(options.database, durable=True) as provider,
+        brokers.carrier(options.broker, appendonly="no") as carrier,
+    ):
+        title = ", ".join(filter(None, [machine(), provider.title(), carrier.title()]))
+        bench = Bench(console, provider, carrier, options)
+        bench.install([*contenders, *others])
+        bench.measure(contenders, others)
+    report(console, title, contenders, bench)
+    ours = [run for runs in bench.reports.get(OURS.key, {}).values() for run in runs]
     return int(any(run.get("lost") or run.get("twice") for run in ours))
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="hatch run bench", description=__doc__)
-    parser.add_argument("--database", choices=NAMES, default="sqlite")
+    parser.add_argument("--database", choices=databases.NAMES, default="sqlite")
+    parser.add_argument(
+        "--broker",
+        choices=brokers.NAMES,
+        default="orm",
+        help="redis: with Celery, Dramatiq, Huey and RQ beside",
+    )
     parser.add_argument("--tasks", type=int, default=10_000, help="trivial tasks to drain")
     parser.add_argument("--q2-tasks", type=int, default=1_000, help="the same for Django Q2")
+    parser.add_argument(
+        "--other-tasks", type=int, help="the same for each of the others; default: as suits it"
+    )
     parser.add_argument("--runs", type=int, default=1, help="repeat; the table has the medians")
-    parser.add_argument("--only", choices=[Q2.key, OURS.key])
+    parser.add_argument("--only", choices=[c.key for c in (Q2, OURS, *OTHERS)])
     parser.add_argument(
         "--save-limit", choices=list(SAVE_LIMITS), action="append", help="default: both"
     )
@@ -91,110 +77,130 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--no-idle", action="store_true", help="throughput only")
     parser.add_argument("--fresh", action="store_true", help="install everything again")
     parser.add_argument("--json", action="store_true", help="print JSON, with each single run")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.broker == "orm" and options.only in [other.key for other in OTHERS]:
+        parser.error(f"--only {options.only} needs a Redis: --broker redis")
+    return options
 
 
-def measure(
-    console: Console,
-    contenders: Sequence[Contender],
-    databases: Provider,
-    options: argparse.Namespace,
-) -> dict[str, Report]:
-    """Take turns, so that a busy moment of the machine does not hit one of them alone."""
-    pythons: dict[str, Path] = {}
-    for contender in contenders:
-        with console.status(f"installing {contender.title}"):
-            pythons[contender.key] = contender.python(options.fresh)
-    reports: dict[str, Report] = {contender.key: {} for contender in contenders}
-    for turn in range(options.runs):
-        for title, run in measurements(databases, options):
-            for contender in contenders:
-                with console.status(f"{contender.title}: {title}, run {turn + 1}"):
-                    found = run(contender, pythons[contender.key])
-                reports[contender.key].setdefault(title, []).append(found)
-    return reports
+def chosen_others(options: argparse.Namespace) -> list[Other]:
+    """Return the other queues to measure: all of them on a Redis, unless one was asked for."""
+    if options.broker == "orm":
+        return []
+    return [other for other in OTHERS if options.only in (None, other.key)]
 
 
-def measurements(
-    databases: Provider,
-    options: argparse.Namespace,
-) -> list[tuple[str, Callable[[Contender, Path], dict[str, Any]]]]:
-    """Return what a turn consists of."""
-    chosen: list[tuple[str, Callable[[Contender, Path], dict[str, Any]]]] = []
-    for name in options.save_limit or SAVE_LIMITS:
+class Bench:
+    """Measures contenders in turns and keeps what each run found."""
 
-        def drain(contender: Contender, python: Path, name: str = name) -> dict[str, Any]:
-            count = options.q2_tasks if contender is Q2 else options.tasks
-            return throughput(python, databases, count, SAVE_LIMITS[name])
+    def __init__(
+        self, console: Console, provider: Provider, carrier: Carrier, options: argparse.Namespace
+    ) -> None:
+        self.console = console
+        self.provider = provider
+        self.carrier = carrier
+        self.options = options
+        self.pythons: dict[str, Path] = {}
+        self.reports: dict[str, Report] = {}
+        self.others: list[tuple[Other, Setting, Runs]] = []
 
-        chosen.append((f"drain, save_limit {name}", drain))
-    if not options.no_idle:
-        chosen.append(
-            (
-                "idle",
-                lambda _, python: idleness(
-                    python, databases, options.samples, options.idle_seconds
-                ),
-            )
-        )
-    return chosen
+    def install(self, contenders: Sequence[Contender]) -> None:
+        """Make the environments; another queue that cannot be installed is left out."""
+        for contender in contenders:
+            with self.console.status(f"installing {contender.title}"):
+                try:
+                    self.pythons[contender.key] = contender.python(self.options.fresh)
+                except subprocess.CalledProcessError:
+                    if not isinstance(contender, Other):
+                        raise
+                    self.console.print(f"{contender.title} is left out: it cannot be installed.")
+
+    def measure(self, contenders: Sequence[Contender], others: Sequence[Other]) -> None:
+        """Take turns, so that a busy moment of the machine does not hit one of them alone."""
+        self.reports = {contender.key: {} for contender in contenders}
+        self.others = [
+            (other, setting, [])
+            for other in others
+            if other.key in self.pythons
+            for setting in other.settings
+        ]
+        for turn in range(self.options.runs):
+            for title, run in self.measurements():
+                for contender in contenders:
+                    with self.console.status(f"{contender.title}: {title}, run {turn + 1}"):
+                        found = run(contender, self.pythons[contender.key])
+                    self.reports[contender.key].setdefault(title, []).append(found)
+            for other, setting, runs in self.others:
+                with self.console.status(f"{other.title}: {setting.title}, run {turn + 1}"):
+                    runs.append(self.drain_other(other, setting))
+
+    def measurements(self) -> list[tuple[str, Callable[[Contender, Path], dict[str, Any]]]]:
+        """Return what a turn consists of for a Django contender."""
+        provider, carrier, options = self.provider, self.carrier, self.options
+        chosen: list[tuple[str, Callable[[Contender, Path], dict[str, Any]]]] = []
+        for name in options.save_limit or SAVE_LIMITS:
+
+            def drain(contender: Contender, python: Path, name: str = name) -> dict[str, Any]:
+                count = options.q2_tasks if contender is Q2 else options.tasks
+                return throughput(python, provider, carrier, count, SAVE_LIMITS[name])
+
+            chosen.append((drain_title(name), drain))
+        if not options.no_idle:
+
+            def idle(_: Contender, python: Path) -> dict[str, Any]:
+                return idleness(python, provider, carrier, options.samples, options.idle_seconds)
+
+            chosen.append(("idle", idle))
+        return chosen
+
+    def drain_other(self, other: Other, setting: Setting) -> dict[str, Any]:
+        """Return what a run of another queue found."""
+        assert isinstance(self.carrier, RedisCarrier)
+        count = self.options.other_tasks or other.tasks
+        return drain(self.pythons[other.key], self.carrier, other, setting, count)
+
+    def drains(self) -> list[Drain]:
+        """Return ours and the others, where others were measured."""
+        found = [
+            Drain(f"{other.title} {other.version()}", setting.title, other.stores, runs)
+            for other, setting, runs in self.others
+        ]
+        if not found:
+            return []
+        name, stores = f"{OURS.title} {OURS.version()}", "all in the database"
+        ours = [
+            Drain(name, f"save_limit {limit}", stores, runs, ours=True)
+            for limit in self.options.save_limit or SAVE_LIMITS
+            if (runs := self.reports.get(OURS.key, {}).get(drain_title(limit)))
+        ]
+        return [*ours, *found]
 
 
-def table(title: str, contenders: Sequence[Contender], reports: dict[str, Report]) -> Table:
-    """Return the medians side by side."""
-    result = Table(title=title)
-    result.add_column("", no_wrap=True)
-    for contender in contenders:
-        result.add_column(f"{contender.title}\n{contender.version()}", justify="right")
-    if len(contenders) == 2:
-        result.add_column("better by", justify="right")
-    for measurement in reports[contenders[0].key]:
-        result.add_section()
-        result.add_row(f"[bold]{measurement}[/]")
-        for key, label, form in ROWS:
-            add_row(result, label, form, key, [reports[c.key][measurement] for c in contenders])
-    return result
+def drain_title(save_limit: str) -> str:
+    """Return what a drain is called in the report."""
+    return f"drain, save_limit {save_limit}"
 
 
-def add_row(
-    result: Table, label: str, form: str, key: str, columns: Sequence[list[dict[str, Any]]]
-) -> None:
-    """Add one figure, if it belongs to this measurement."""
-    if key not in columns[0][0]:
+def report(console: Console, title: str, contenders: Sequence[Contender], bench: Bench) -> None:
+    """Print everything, as tables or as JSON."""
+    options, drains = bench.options, bench.drains()
+    if options.json:
+        rivals = [asdict(drain) for drain in drains]
+        print(json.dumps({"machine": title, "reports": bench.reports, "rivals": rivals}, indent=2))
         return
-    medians = [statistics.median(run[key] for run in runs) for runs in columns]
-    cells = [form.format(value) for value in medians]
-    if len(medians) > 1:
-        cells.append(ratio(key, *medians))
-    result.add_row(label, *cells)
-
-
-def ratio(key: str, theirs: float, ours: float) -> str:
-    """Return how many times better ours is, where that can be said."""
-    if key not in RATIOS:
-        return ""
-    over, under = (ours, theirs) if RATIOS[key] else (theirs, ours)
-    return f"{over / under:,.1f} x" if under else "-"
+    if contenders:
+        console.print(table(title, contenders, bench.reports))
+        console.print(notes(options.tasks, options.q2_tasks, options.runs))
+    if drains:
+        console.print(rivals_table(title, drains))
+        console.print(versus_fastest(drains))
+        console.print(rivals_notes(drains))
 
 
 def machine() -> str:
     """Return what this ran on."""
     python = platform.python_version()
     return f"{os.cpu_count()} cores, {platform.system()}, Python {python}"
-
-
-def notes(options: argparse.Namespace) -> str:
-    """Return what one has to know to read the table."""
-    return (
-        "Both: 2 workers, default settings but for save_limit, a new database each time. The "
-        "tasks are enqueued before the cluster starts, and counted from a ledger that each "
-        "appends to. Drained is from its first line until the queue is empty, when each result is "
-        "stored and acknowledged; run is from its first line to its last. "
-        f"Django Q2 gets {options.q2_tasks:,} tasks and not {options.tasks:,}, to save time: "
-        "rates are comparable. Statements are what the database says it was asked while the "
-        "cluster was idle, transaction control included; only SQLite's wake-up read is left out. "
-        f"Medians of {options.runs} run(s)."
-    )
 
 
 if __name__ == "__main__":

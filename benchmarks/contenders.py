@@ -1,5 +1,7 @@
 """What is compared, each installed in an environment of its own that later runs reuse."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import os
@@ -15,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DJANGO = "Django~=5.2.0"
 """The same in both environments, and the newest that every supported Python runs."""
 DRIVERS = ("psycopg[binary]>=3.2", "PyMySQL>=1.1")
+CLIENT = ("redis>=5", "hiredis>=2.3")
+"""The same for everybody: Redis' client, and its parser in C that all of them recommend."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,16 @@ class Contender:
     title: str
     requirements: tuple[str, ...]
     distribution: str
+    local: bool = False
+    """Is its environment to be made anew when a package of this repository changes?"""
 
     def python(self, fresh: bool = False) -> Path:
         """Return the interpreter of its environment, made if it is not there yet."""
-        pyprojects = [path.read_text() for path in sorted(ROOT.glob("packages/*/pyproject.toml"))]
-        requirements = [DJANGO, *DRIVERS, *self.requirements]
-        return environment(self.key, requirements, str(ROOT), *pyprojects, fresh=fresh)
+        circumstances = [str(ROOT)] if self.local else []
+        if self.local:
+            pyprojects = sorted(ROOT.glob("packages/*/pyproject.toml"))
+            circumstances += [path.read_text() for path in pyprojects]
+        return environment(self.key, list(self.requirements), *circumstances, fresh=fresh)
 
     def version(self) -> str:
         """Return the installed version."""
@@ -39,12 +47,18 @@ class Contender:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-Q2 = Contender("q2", "Django Q2", ("django-q2==1.11.1",), "django-q2")
+def editable(*names: str) -> tuple[str, ...]:
+    """Return what installs these packages of the repository as they are being written."""
+    return tuple(part for name in names for part in ("-e", str(ROOT / "packages" / name)))
+
+
+Q2 = Contender("q2", "Django Q2", (DJANGO, *DRIVERS, *CLIENT, "django-q2==1.11.1"), "django-q2")
 OURS = Contender(
     "ours",
     "django-q-core",
-    ("-e", str(ROOT / "packages/core"), "-e", str(ROOT / "packages/broker-orm")),
+    (DJANGO, *DRIVERS, *CLIENT, *editable("core", "broker-orm", "broker-redis")),
     "django-q-core",
+    local=True,
 )
 
 

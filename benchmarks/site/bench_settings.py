@@ -1,4 +1,4 @@
-"""Django settings of the benchmark, the same for both: two workers, and the given database."""
+"""Django settings of the benchmark, the same for both: two workers, database, broker."""
 
 import os
 import runpy
@@ -11,13 +11,15 @@ FOLDER = Path(os.environ["BENCH_FOLDER"])
 WAKE_UP_READ = "PRAGMA data_version"
 """Reads a number from shared memory, takes no lock and is no work for the database."""
 
+GIVEN = runpy.run_path(os.environ["BENCH_GIVEN"])
+
 SECRET_KEY = "the benchmark signs its tasks with this"
 USE_TZ = True
 TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django_q"]
-DATABASES = {"default": runpy.run_path(os.environ["BENCH_DATABASE"])["DATABASE"]}
-Q_CLUSTER: dict[str, Any] = {"name": "bench", "orm": "default", "workers": 2}
+DATABASES = {"default": GIVEN["DATABASE"]}
+Q_CLUSTER: dict[str, Any] = {"name": "bench", "workers": 2, **GIVEN["BROKER"]}
 if save_limit := os.environ.get("BENCH_SAVE_LIMIT"):
     Q_CLUSTER["save_limit"] = int(save_limit)
 

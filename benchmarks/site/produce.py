@@ -30,7 +30,15 @@ def singles(count: int) -> dict[str, int]:
     return began
 
 
+def connect() -> None:
+    """Load and connect what a process that has enqueued before has long had."""
+    from django_q.brokers import get_broker
+
+    get_broker().ping()
+
+
 if __name__ == "__main__":
     django.setup()
+    connect()
     produce = {"burst": burst, "singles": singles}[sys.argv[1]]
     print(json.dumps(produce(int(sys.argv[2]))))

@@ -3,19 +3,20 @@
 import sys
 from pathlib import Path
 
-from benchmarks.__main__ import ratio
+from benchmarks.brokers import Carrier
 from benchmarks.databases import Provider
 from benchmarks.measure import idleness, percentile, start_latencies, throughput
+from benchmarks.tables import ratio
 
 
 def test_a_drain_loses_nothing_and_runs_nothing_twice() -> None:
-    found = throughput(Path(sys.executable), Provider(), 60, save_limit=0)
+    found = throughput(Path(sys.executable), Provider(), Carrier(), 60, save_limit=0)
 
     assert (found["lost"], found["twice"], found["recorded"]) == (0, 0, 60)
 
 
 def test_an_idle_cluster_is_measured_in_every_way() -> None:
-    found = idleness(Path(sys.executable), Provider(), samples=3, idle_seconds=0.2)
+    found = idleness(Path(sys.executable), Provider(), Carrier(), samples=3, idle_seconds=0.2)
 
     assert found["samples"] == 3
     assert found["processes"] >= 5
