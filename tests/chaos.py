@@ -31,6 +31,7 @@ from tests.harness import (
 
 SETTINGS: dict[str, Any] = {
     "retry": 3,
+    "max_attempts": 1000,
     "backoff": 0,
     "save_limit": 0,
     "max_worker_deaths": 1000,

@@ -8,6 +8,7 @@ import pytest
 
 from tests.databases import Database, OnMariaDB, OnPostgreSQL, OnServer, SQLite
 from tests.harness import DATABASE_FILE, Project, make_template, temporary_folder
+from tests.queues import Queue, RedisQueue
 from tests.redis_servers import Redis
 from tests.servers import MariaDB, PostgreSQL
 
@@ -96,7 +97,10 @@ def mariadb_template(mariadb: MariaDB, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def database_name(request: pytest.FixtureRequest) -> str:
-    """Say which database the project has; parametrise it indirectly for another."""
+    """Say which database the project has; parametrise it indirectly for another.
+
+    With "redis" the queue is there, and the results are in SQLite.
+    """
     return getattr(request, "param", "sqlite")
 
 
@@ -105,11 +109,13 @@ def project(database_name: str, request: pytest.FixtureRequest) -> Iterator[Proj
     """Yield a Django project in a folder of its own; nothing of it survives the test."""
     with temporary_folder() as folder:
         database = _database(database_name, folder, request)
-        project = StartedProject(folder, database)
+        queue = _queue(database_name, request)
+        project = StartedProject(folder, database, queue)
         try:
             yield project
             project.close()
         finally:
+            project.queue.drop()
             database.drop()
 
 
@@ -121,6 +127,11 @@ def _database(name: str, folder: Path, request: pytest.FixtureRequest) -> Databa
     if name == "mariadb":
         return OnMariaDB(value("mariadb"), value("mariadb_template"))
     return SQLite(folder / DATABASE_FILE, value("template_database"))
+
+
+def _queue(name: str, request: pytest.FixtureRequest) -> Queue | None:
+    """Return a queue that is elsewhere than in the project's database."""
+    return RedisQueue(request.getfixturevalue("redis_server")) if name == "redis" else None
 
 
 def _migrated(database: OnServer, tmp_path_factory: pytest.TempPathFactory) -> str:

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 from tests.databases import Database, SQLite
 from tests.jobs import LEDGER_VARIABLE
+from tests.queues import NAME, Queue, TableQueue
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKER = "DJANGO_Q_TEST_ID"
@@ -194,13 +195,19 @@ class Gate:
 
 
 class Project:
-    """A Django project in a folder: settings, `manage.py`, database, ledger, clusters."""
+    """A Django project in a folder: settings, `manage.py`, database, queue, ledger, clusters."""
 
-    def __init__(self, path: Path, database: Database | None = None) -> None:
+    interpreter = sys.executable
+    """The Python that runs everything of it."""
+
+    def __init__(
+        self, path: Path, database: Database | None = None, queue: Queue | None = None
+    ) -> None:
         self.path = path
         self.id = uuid.uuid4().hex
         self.settings_path = path / f"{SETTINGS_MODULE}.py"
         self.database = database or SQLite(path / DATABASE_FILE)
+        self.queue = queue or TableQueue(self.database)
         self.ledger_path = path / "ledger"
         self.clusters: list[ClusterProcess] = []
         self._gates: list[Gate] = []
@@ -229,7 +236,8 @@ class Project:
     def configure(self, Q_CLUSTER: dict[str, Any], **django_settings: Any) -> None:  # noqa: N803
         """Write the settings module anew; values must survive `repr`. Nothing running notices.
 
-        `Q_CLUSTER` is merged over two workers on the ORM broker; a Django setting replaces ours.
+        `Q_CLUSTER` is merged over two workers on the project's queue; a Django setting replaces
+        ours.
         """
         settings: dict[str, Any] = {
             "SECRET_KEY": "not-a-secret-but-long-enough-to-be-a-key",
@@ -242,7 +250,7 @@ class Project:
                 "django_q",
             ],
             "DATABASES": {"default": self.database.settings},
-            "Q_CLUSTER": {"name": "project", "orm": "default", "workers": 2} | Q_CLUSTER,
+            "Q_CLUSTER": {"name": NAME, "workers": 2} | self.queue.settings | Q_CLUSTER,
         }
         settings |= django_settings
         text = "".join(f"{name} = {value!r}\n" for name, value in settings.items())
@@ -267,7 +275,7 @@ class Project:
         if len(arguments) == 1 and not arguments[0].endswith(".py"):
             arguments = ("-c", *arguments)
         done = subprocess.run(
-            [sys.executable, *arguments],
+            [self.interpreter, *arguments],
             cwd=self.path,
             env=self.env,
             stdin=subprocess.DEVNULL,
@@ -292,7 +300,7 @@ class Project:
 
     def start_cluster(self, *arguments: str, **env: str) -> ClusterProcess:
         """Start `qcluster`, without waiting for anything; `env` is added to its environment."""
-        command = [sys.executable, "manage.py", "qcluster", *arguments]
+        command = [self.interpreter, "manage.py", "qcluster", *arguments]
         cluster = ClusterProcess(command, self, self.env | env)
         self.clusters.append(cluster)
         return cluster

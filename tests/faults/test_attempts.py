@@ -7,8 +7,6 @@ from typing import Any
 
 from tests.harness import Project
 
-QUEUED = "SELECT count(*) FROM django_q_ormq"
-
 GOOD = [f"good-{number}" for number in range(20)]
 
 ENQUEUE_GOOD = f"""
@@ -76,7 +74,7 @@ def run_to_the_end(project: Project) -> dict[str, tuple[bool, int, str]]:
     """Run a cluster until nothing is queued any more, with more good work behind the bad."""
     project.run(f"{ENQUEUE_GOOD.rsplit('good(', 1)[0]}\ngood({GOOD[10:]!r})")
     cluster = project.start_cluster()
-    project.wait_until(lambda: project.query(QUEUED) == [(0,)], 30, "an empty queue")
+    project.wait_until(lambda: project.queue.is_empty, 30, "an empty queue")
     assert cluster.stop() == 0, cluster.log
     found = outcomes(project)
     assert [found.pop(label)[:2] for label in GOOD] == [(True, 1)] * len(GOOD)

@@ -115,7 +115,7 @@ def test_a_zombies_late_result_overwrites_nothing_and_runs_no_hook(project: Proj
     living = project.start_cluster()
     project.wait_for_starts(2)
     gate.open()
-    project.wait_until(lambda: not project.query("SELECT 1 FROM django_q_ormq"), what="its end")
+    project.wait_until(lambda: project.queue.is_empty, what="its end")
     recorded = project.tasks()
     (project.path / "late").touch()
     zombie.send(signal.SIGCONT, group=True)

@@ -17,7 +17,7 @@ def test_a_hook_that_ran_when_the_monitor_was_killed_runs_again(project: Project
     os.kill(cluster.pid_of("monitoring at"), signal.SIGKILL)
 
     project.wait_until(lambda: hook_events(project, "hook-end"), what="the hook's end")
-    project.wait_until(lambda: not project.query("SELECT 1 FROM django_q_ormq"), what="its claim")
+    project.wait_until(lambda: project.queue.is_empty, what="its claim")
     assert project.starts() == {"1": 1}
     assert cluster.stop() == 0
 

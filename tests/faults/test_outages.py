@@ -47,4 +47,4 @@ def test_a_stop_while_the_database_is_away_waits_for_it(project: Project) -> Non
 
     assert cluster.wait(10) == 0, cluster.log
     assert [task["success"] for task in project.tasks()] == [1]
-    assert project.query("SELECT lapses, attempts FROM django_q_ormq") == [(0, 0)]
+    assert project.queue.counts() == [(0, 0)]

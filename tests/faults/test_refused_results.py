@@ -92,7 +92,8 @@ def test_an_item_that_ends_its_worker_is_not_tried_for_ever(project: Project) ->
     )
     cluster = project.start_cluster()
 
-    project.wait_until(lambda: not project.query("SELECT 1 FROM django_q_ormq"), what="the end")
+    project.wait_until(lambda: project.queue.is_empty, what="the end")
 
-    assert project.starts() == {"a": 2, "b": 2}
+    runs = 2 if project.queue.retries_failures else 1
+    assert project.starts() == {"a": runs, "b": runs}
     assert cluster.stop() == 0

@@ -10,11 +10,6 @@ from tests.harness import Project
 READY = "ready for work at"
 
 
-def queued(project: Project) -> list[tuple[int, int]]:
-    """Return lapses and attempts of what is in the queue."""
-    return project.query("SELECT lapses, attempts FROM django_q_ormq ORDER BY id")
-
-
 def assert_all_ran_once(project: Project, count: int) -> None:
     """Run what was given back in a second cluster, and count the starts of both."""
     cluster = project.start_cluster("--run-once")
@@ -41,13 +36,12 @@ def test_each_signal_stops_a_busy_cluster_gracefully(
     cluster.send(number, group=group)
     cluster.wait_for_line("stopping cluster processes")
     project.wait_until(
-        lambda: project.query("SELECT count(*) FROM django_q_ormq WHERE claim IS NULL") == [(4,)],
-        what="the release of what has not started",
+        lambda: project.queue.waiting == 4, what="the release of what has not started"
     )
     gate.open()
 
     assert cluster.wait(10) == 0, cluster.log
-    assert queued(project) == [(0, 0)] * 4
+    assert project.queue.counts() == [(0, 0)] * 4
     assert len(project.tasks()) == 42
     assert all(task["success"] for task in project.tasks())
 
@@ -89,7 +83,7 @@ def test_what_still_runs_near_the_end_of_stop_timeout_is_released_uncounted(
     assert 0.9 < time.monotonic() - began < 6
     cluster.wait_for_line("Interrupted the long one 'tests.jobs.gate'")
     cluster.wait_for_line("Interrupted the stubborn one 'tests.jobs.stubborn'")
-    assert queued(project) == [(0, 0), (0, 0)]
+    assert project.queue.counts() == [(0, 0), (0, 0)]
     assert project.tasks() == []
 
 
@@ -108,7 +102,7 @@ def test_a_second_signal_stops_now(project: Project) -> None:
     cluster.terminate(group=True)
 
     assert cluster.wait(10) == 0, cluster.log
-    assert queued(project) == [(0, 0)]
+    assert project.queue.counts() == [(0, 0)]
     gate.open()
     second = project.start_cluster("--run-once")
     assert second.wait() == 0, second.log
@@ -138,4 +132,4 @@ def test_a_stop_waits_for_the_hooks_of_finished_tasks(project: Project) -> None:
     assert cluster.wait(10) == 0, cluster.log
 
     assert [note.event for note in project.ledger()] == ["hook", "hook-end"]
-    assert queued(project) == []
+    assert project.queue.counts() == []
