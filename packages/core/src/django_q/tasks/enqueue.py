@@ -51,7 +51,7 @@ def async_task(func: Func, *args: Any, **kwargs: Any) -> str:
     signed = finish(task, settings)
     if task.get("sync"):
         return _sync(signed)
-    _insist(task, signed, broker or get_broker(task.get("cluster")), settings.enqueue_retries)
+    deliver([task], [signed], broker, settings)
     logger.debug("Pushed %s %s", task["name"], task["id"])
     return str(task["id"])
 
@@ -59,23 +59,38 @@ def async_task(func: Func, *args: Any, **kwargs: Any) -> str:
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 
-def _insist(task: TaskDict, signed: str, broker: Broker, retries: int) -> None:
-    """Put, and while the broker is unavailable put again, as often as `enqueue_retries` says."""
+def deliver(
+    tasks: list[TaskDict], signed: list[str], broker: Broker | None, settings: Settings
+) -> None:
+    """Give tasks of one queue to the broker, None being the configured one; while it is
+    unavailable give them again, as often as `enqueue_retries` says."""
     pause = FIRST_PAUSE
-    for left in range(retries, -1, -1):
+    for left in range(settings.enqueue_retries, -1, -1):
         try:
-            put(broker, signed)
+            # Made in here: a client may contact its server when it is made.
+            _put_all(broker or get_broker(tasks[0].get("cluster")), signed)
         except BrokerUnavailable as error:
             if not left:
                 raise
-            logger.warning("Task %s waits for the broker: %s", task["name"], error)
+            logger.warning("%s for the broker: %s", _who_waits(tasks), error)
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, LONGEST_PAUSE)
-            # The broker may have taken it, and only the answer was lost.
-            task["check"] = True
-            signed = package.dumps(task)
+            # The broker may have taken them, and only the answer was lost.
+            signed = [package.dumps(task | {"check": True}) for task in tasks]
         else:
             return
+
+
+def _put_all(broker: Broker, signed: list[str]) -> None:
+    if len(signed) == 1:
+        put(broker, signed[0])
+    else:
+        put_many(broker, signed)
+
+
+def _who_waits(tasks: list[TaskDict]) -> str:
+    name, others = tasks[0]["name"], len(tasks) - 1
+    return f"Task {name} and {others} more wait" if others else f"Task {name} waits"
 
 
 _ready: Settings | None = None

@@ -36,7 +36,7 @@ def async_iter(func: Func, args_iter: Iterable[Any], **kwargs: Any) -> str:
         _run_here(tasks, settings)
         return group
     signed = [enqueue.finish(task, settings) for task in tasks]
-    enqueue.put_many(broker or get_broker(base.get("cluster")), signed)
+    enqueue.deliver(tasks, signed, broker, settings)
     return group
 
 
