@@ -80,6 +80,39 @@ class HonouringStaleReceipts(Right):
         return [f"{key}.{entries[key].claim}" if key in entries else key for key in keys]
 
 
+class LosingNeighbours(Right):
+    """Clears lapsed work away, instead of presenting it again, when other work is extended."""
+
+    def extend(self, receipts: list[str], seconds: float) -> dict[str, str | None]:
+        extended = super().extend(receipts, seconds)
+        with self.connection.changed:
+            self.connection.promote()
+            for entry in list(self.connection.entries.values()):
+                if entry.claim and not entry.is_leased:
+                    self.connection.remove(entry.key)
+        return extended
+
+
+class ForgivingLapses(Right):
+    """Counts the lapses of a package anew once it was released."""
+
+    def release(self, receipts: list[str], delay: float = 0, count: bool = False) -> list[str]:
+        for receipt in receipts:
+            if entry := self.connection.find(receipt):
+                entry.lapses = 0
+        return super().release(receipts, delay, count)
+
+
+class ForgettingPriorities(Right):
+    """Puts released packages among those of no priority."""
+
+    def release(self, receipts: list[str], delay: float = 0, count: bool = False) -> list[str]:
+        for receipt in receipts:
+            if entry := self.connection.find(receipt):
+                entry.priority = 0
+        return super().release(receipts, delay, count)
+
+
 class Misdeclaring(Right):
     """Declares nothing that it can do, and the one thing that it cannot."""
 
@@ -125,6 +158,21 @@ class TestForgettingExtensions(BrokerConformance):
 class TestHonouringStaleReceipts(BrokerConformance):
     def make_broker(self, list_key: str) -> Broker:
         return HonouringStaleReceipts(list_key)
+
+
+class TestLosingNeighbours(BrokerConformance):
+    def make_broker(self, list_key: str) -> Broker:
+        return LosingNeighbours(list_key)
+
+
+class TestForgivingLapses(BrokerConformance):
+    def make_broker(self, list_key: str) -> Broker:
+        return ForgivingLapses(list_key)
+
+
+class TestForgettingPriorities(BrokerConformance):
+    def make_broker(self, list_key: str) -> Broker:
+        return ForgettingPriorities(list_key)
 
 
 class TestMisdeclaring(BrokerConformance):

@@ -20,10 +20,13 @@ from django_q_testkit.conformance.leases import Leases
 from django_q_testkit.conformance.options import Options
 from django_q_testkit.conformance.overrides import Overrides
 from django_q_testkit.conformance.releases import Releases
+from django_q_testkit.conformance.sequences import Sequences
 from django_q_testkit.conformance.transactions import Transactions
 
 __all__ = ["BrokerConformance"]
 
 
-class BrokerConformance(Claims, Leases, Releases, Options, Transactions, Housekeeping, Overrides):
+class BrokerConformance(
+    Claims, Leases, Releases, Options, Transactions, Housekeeping, Overrides, Sequences
+):
     """All that is expected of a broker."""

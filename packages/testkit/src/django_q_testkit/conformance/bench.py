@@ -37,6 +37,8 @@ class Bench:
     """Is a receipt good until another claim supersedes it, although its lease has ended?"""
     takes_bytes = True
     """Does `enqueue` take bytes too? (1.x only ever gave text.)"""
+    sequences = 20
+    """How many random sequences of steps are tried."""
     database = "default"
     """The alias whose transactions an `is_transactional` broker takes part in."""
 
