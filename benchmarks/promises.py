@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.brokers import Carrier
 from benchmarks.databases import provider
 from benchmarks.stress import Plan, stress
 from tests.databases import SQLite
@@ -75,7 +76,7 @@ def stops_under_load(template: Path, stops: int) -> tuple[bool, str]:
     """SIGTERM to the process group of a busy cluster, again and again on one queue."""
     with provider("sqlite", durable=False) as databases:
         plan = Plan(stops=stops, workers=2)
-        figures = stress(databases, plan, lambda text: None, template)
+        figures = stress(databases, Carrier(), plan, lambda text: None, template)
     return figures.good, f"stops of the group under load: {figures.line()}"
 
 

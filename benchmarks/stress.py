@@ -1,10 +1,12 @@
 """Shows that a cluster under load survives whatever dies, and prints one line of figures.
 
 `hatch run stress --kills 100` kills members of the cluster at random, `--stops 50` stops it by
-SIGTERM to its group, `--restarts 5 --away 60` restarts the database server. What was enqueued and
-what ran stands in ledgers outside the system. The exit status is 1 if anything was not as it
-should be: a task lost, run again without a death that hit it, a process left behind, a stop that
-hung, an outage that took more than two lines of the log.
+SIGTERM to its group, `--restarts 5 --away 60` restarts the server that holds the queue. With
+`--broker redis` that is a Redis which has on disk whatever it has answered (AOF, `appendfsync
+always`), and `--redis-kills 10` kills it too. What was enqueued and what ran stands in ledgers
+outside the system. The exit status is 1 if anything was not as it should be: a task lost, run
+again without a death that hit it, a package or a process left behind, a stop that hung, an outage
+that took more than two lines of the log.
 """
 
 from __future__ import annotations
@@ -29,11 +31,15 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks import brokers
+from benchmarks.brokers import Carrier, carrier
 from benchmarks.databases import NAMES, Provider, provider
 from benchmarks.feeder import Feeder
 from benchmarks.pruning import prune_under_load
-from tests.chaos import SETTINGS, Chaos, Verdict, members, verdict
+from tests.chaos import SETTINGS, Chaos, Verdict, members, packages_left, verdict
 from tests.harness import Project, temporary_folder, wait_gone
+from tests.redis_servers import Redis
+from tests.servers import MariaDB, PostgreSQL
 
 STOP_SECONDS = 15
 HUNG_SECONDS = STOP_SECONDS + 5
@@ -43,9 +49,13 @@ HALTED = 0.25
 """Of a lease, at most: two thirds of it are left when it is renewed, so a halt costs no task."""
 SETTLE_SECONDS = 8.0
 """For log lines that come late: every process has tried again within this time."""
+LEFT_SECONDS = 30
+"""What a dead cluster had claimed comes back within a few leases; later it counts as left."""
 STARTS_BETWEEN = 40
-"""How many tasks start between two events, so that each happens under load."""
+"""How many tasks start at least between two events, so that each happens under load."""
 DEPTH = 100
+DURABLE = {"appendonly": "yes", "appendfsync": "always"}
+"""A Redis that answers when it has on disk what it was given."""
 
 LOST = re.compile(r"Lost .*trying again|cannot .*trying again")
 FOUND = re.compile(r"Found .* again|can .* again")
@@ -60,8 +70,11 @@ class Plan:
     kills: int = 0
     stops: int = 0
     restarts: int = 0
+    redis_kills: int = 0
     away_seconds: float = 0
     seconds: float = 0
+    tasks: int = 0
+    """How many are to be enqueued at least."""
     workers: int = 4
     retry: int = 3
     seed: int = 0
@@ -73,6 +86,7 @@ class Figures:
 
     database: str
     seed: int
+    broker: str = "orm"
     seconds: float = 0
     enqueued: int = 0
     unsure: int = 0
@@ -82,6 +96,7 @@ class Figures:
     stops: int = 0
     slowest_stop: float = 0
     hung: int = 0
+    redis_kills: int = 0
     restarts: int = 0
     lost_lines: int = 0
     found_lines: int = 0
@@ -93,6 +108,8 @@ class Figures:
     again: int = 0
     """Tasks that ran again since a death had hit their attempt."""
     twice: list[str] = field(default_factory=list)
+    left: int = 0
+    """Packages that the broker still has when every task is recorded."""
     orphans: list[str] = field(default_factory=list)
     evidence: str = ""
     """The folder with ledgers and logs, where something was not as it should be."""
@@ -107,20 +124,23 @@ class Figures:
     def good(self) -> bool:
         """Return whether everything was as it should be."""
         bad = (self.hung, self.extra_lines, self.ended, self.stalled)
-        return not any([*bad, self.lost, self.twice, self.orphans])
+        return not any([*bad, self.lost, self.twice, self.left, self.orphans])
 
     def line(self) -> str:
         """Return everything in one line."""
-        parts = [f"{self.database}, seed {self.seed}, {self.seconds:.0f} s"]
+        place = self.database if self.broker == "orm" else f"{self.broker} and {self.database}"
+        parts = [f"{place}, seed {self.seed}, {self.seconds:.0f} s"]
         if self.kills:
             roles = ", ".join(f"{role} {count}" for role, count in self.kills.most_common())
             parts.append(f"{self.kills.total()} kills ({roles}), {self.halts} halts")
+        if self.redis_kills:
+            parts.append(f"{self.redis_kills} kills of redis-server")
         if self.stops:
             slowest = f"slowest {self.slowest_stop:.2f} s of {STOP_SECONDS}"
             parts.append(f"{self.stops} stops ({slowest})")
         if self.restarts:
             lines = f"{self.lost_lines} lost, {self.found_lines} back, {len(self.other_lines)} else"
-            parts.append(f"{self.restarts} restarts of the database (lines of the log: {lines})")
+            parts.append(f"{self.restarts} restarts of the server (lines of the log: {lines})")
         if self.ended:
             parts.append(f"ended of itself {self.ended}")
         if self.stalled:
@@ -129,6 +149,7 @@ class Figures:
         parts.append(f"{enqueued} ({self.unsure} unsure)" if self.unsure else enqueued)
         parts.append(
             f"hung {self.hung}, lost {len(self.lost)}, orphan processes {len(self.orphans)}, "
+            f"packages left {self.left}, "
             f"run again after a death {self.again}, run twice {len(self.twice)}"
         )
         return "; ".join(parts)
@@ -142,15 +163,21 @@ class Stress:
     """A cluster under load, and what is done to it."""
 
     def __init__(
-        self, project: Project, databases: Provider, plan: Plan, say: Callable[[str], None]
+        self,
+        project: Project,
+        databases: Provider,
+        carrier: Carrier,
+        plan: Plan,
+        say: Callable[[str], None],
     ) -> None:
         self.project = project
-        self.server = databases.server
+        self.redis = carrier.server
+        self.server: Redis | PostgreSQL | MariaDB | None = carrier.server or databases.server
         self.plan = plan
         self.say = say
         self.random = random.Random(plan.seed)
         self.chaos = Chaos(project, plan.seed)
-        self.figures = Figures(project.database.name, plan.seed)
+        self.figures = Figures(project.database.name, plan.seed, carrier.name)
         self.pause = threading.Event().wait
         self.enqueued = project.path / "enqueued"
         self.enqueued.touch()
@@ -179,20 +206,24 @@ class Stress:
         """Kill, stop and restart in random order, spread over the time that there is."""
         plan, began = self.plan, time.monotonic()
         events = [self.kill] * plan.kills + [self.stop] * plan.stops
-        events += [self.restart] * plan.restarts
+        events += [self.restart] * plan.restarts + [self.kill_redis] * plan.redis_kills
         self.random.shuffle(events)
+        self.starts_between = max(STARTS_BETWEEN, plan.tasks // (len(events) + 1))
         for number, event in enumerate(events):
             self.work_until(began + plan.seconds * (number + 1) / (len(events) + 1))
             self.say(f"{event.__name__} {number + 1} of {len(events)}")
             event()
         self.work_until(began + plan.seconds)
+        while self.taken() < plan.tasks:
+            self.say(f"{self.taken()} of {plan.tasks} tasks enqueued")
+            self.work_until(0)
 
     def work_until(self, moment: float) -> None:
-        """Let the cluster work, at least until some tasks have started."""
+        """Let the cluster work, at least until some more tasks have started."""
         size = self.project.ledger_path.stat().st_size
         # A line of the ledger, `task-1234 start 5678`, has about twenty bytes.
         self.await_life(
-            lambda: self.project.ledger_path.stat().st_size > size + 20 * STARTS_BETWEEN
+            lambda: self.project.ledger_path.stat().st_size > size + 20 * self.starts_between
         )
         while time.monotonic() < moment:
             self.look_after_main()
@@ -237,6 +268,14 @@ class Stress:
             os.kill(pid, signal.SIGCONT)
             self.figures.halts += 1
 
+    def kill_redis(self) -> None:
+        """Kill redis-server, and start it again with what it has on disk."""
+        assert self.redis is not None
+        self.redis.kill()
+        self.pause(self.plan.away_seconds)
+        self.redis.start()
+        self.figures.redis_kills += 1
+
     def stop(self) -> None:
         """Ask the whole group to stop, as systemd does, and start the next cluster."""
         self.figures.stops += 1
@@ -258,7 +297,7 @@ class Stress:
         self.figures.slowest_stop = max(self.figures.slowest_stop, time.monotonic() - asked)
 
     def restart(self) -> None:
-        """Restart the database server under load, and count what the log says of it."""
+        """Restart the queue's server under load, and count what the log says of it."""
         assert self.server is not None
         assert self.chaos.cluster is not None
         cluster = self.chaos.cluster
@@ -290,6 +329,20 @@ class Stress:
             elif time.monotonic() > moved + PATIENCE_SECONDS:
                 raise Stalled
             self.pause(0.5)
+        self.empty()
+
+    def empty(self) -> None:
+        """Wait until the broker has nothing any more, and count what stays."""
+        deadline = time.monotonic() + LEFT_SECONDS
+        while left := packages_left(self.project):
+            self.look_after_main()
+            if time.monotonic() > deadline:
+                self.figures.left = left
+                break
+
+    def taken(self) -> int:
+        """Return how many tasks `async_task` has taken so far."""
+        return self.enqueued.read_bytes().count(b" taken\n")
 
     def answers(self) -> dict[str, tuple[str, str]]:
         """Return label → (kind, answer) of all that the feeding process has tried to enqueue."""
@@ -324,7 +377,11 @@ class Stress:
 
 
 def stress(
-    databases: Provider, plan: Plan, say: Callable[[str], None], template: Path | None = None
+    databases: Provider,
+    carrier: Carrier,
+    plan: Plan,
+    say: Callable[[str], None],
+    template: Path | None = None,
 ) -> Figures:
     """Make a project, put it under stress, and leave nothing of it behind but what explains."""
     with temporary_folder() as folder:
@@ -333,8 +390,8 @@ def stress(
         if template is None:
             project.migrate()
         settings = {"workers": plan.workers, "retry": plan.retry, "stop_timeout": STOP_SECONDS}
-        project.configure(SETTINGS | settings)
-        run = Stress(project, databases, plan, say)
+        project.configure(SETTINGS | settings | {"orm": None} | carrier.q_cluster())
+        run = Stress(project, databases, carrier, plan, say)
         try:
             figures = run.run()
             if not figures.good:
@@ -363,11 +420,15 @@ def keep_evidence(run: Stress) -> Path:
 def main() -> int:
     """Do what the command line asks for; 1 if something was not as it should be."""
     options = parse_arguments()
-    with provider(options.database, durable=bool(options.rows)) as databases, progress() as say:
+    with (
+        provider(options.database, durable=bool(options.rows)) as databases,
+        carrier(options.broker, **DURABLE) as queue,
+        progress() as say,
+    ):
         if options.rows:
             found: Any = prune_under_load(databases, options.rows, options.seconds or 20, say)
         else:
-            found = stress(databases, plan_of(options), say)
+            found = stress(databases, queue, plan_of(options), say)
     print(json.dumps(asdict(found)) if options.json else found.line(), flush=True)
     if found.evidence:
         print(f"Ledgers and logs are kept in {found.evidence}", file=sys.stderr)
@@ -383,34 +444,45 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--kills", type=int, default=0, help="SIGKILLs of random members")
     parser.add_argument("--stops", type=int, default=0, help="SIGTERMs to the group")
-    parser.add_argument("--restarts", type=int, default=0, help="restarts of the database server")
+    parser.add_argument("--restarts", type=int, default=0, help="restarts of the queue's server")
+    parser.add_argument("--redis-kills", type=int, default=0, help="SIGKILLs of redis-server")
     parser.add_argument("--away", type=float, default=0, help="how long it is away each time")
     parser.add_argument(
         "--seconds", type=float, default=0, help="spread everything over at least so long"
     )
+    parser.add_argument(
+        "--tasks", type=int, default=0, help="spread everything over at least so many tasks"
+    )
     parser.add_argument("--rows", type=int, default=0, help="prune so many results under load")
     parser.add_argument("--database", choices=NAMES, default="sqlite")
+    parser.add_argument("--broker", choices=brokers.NAMES, default="orm")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--retry", type=int, default=3, help="the lease, in seconds")
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     options = parser.parse_args()
-    if options.restarts and options.database == "sqlite":
-        parser.error("--restarts needs a database server: --database postgresql or mariadb")
+    if options.restarts and (options.database, options.broker) == ("sqlite", "orm"):
+        parser.error("--restarts needs a server: --database postgresql or mariadb, --broker redis")
+    if options.redis_kills and options.broker != "redis":
+        parser.error("--redis-kills needs a Redis: --broker redis")
+    if options.rows and options.broker != "orm":
+        parser.error("--rows measures the results' database: leave out --broker")
     return options
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
     """Return what the options ask for; kills, if they ask for nothing."""
     kills = options.kills
-    if not (kills or options.stops or options.restarts):
+    if not (kills or options.stops or options.restarts or options.redis_kills):
         kills = max(20, round(options.seconds / 2))
     return Plan(
         kills=kills,
         stops=options.stops,
         restarts=options.restarts,
+        redis_kills=options.redis_kills,
         away_seconds=options.away,
         seconds=options.seconds,
+        tasks=options.tasks,
         workers=options.workers,
         retry=options.retry,
         seed=options.seed,

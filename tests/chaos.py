@@ -50,6 +50,13 @@ for label in {labels!r}:
 """
 
 
+LEFT = """\
+from django_q.brokers import get_broker
+broker = get_broker()
+broker.queue_size() + (broker.lock_size() or 0)
+"""
+
+
 class Death(NamedTuple):
     """A kill, and what it could not but cost."""
 
@@ -167,6 +174,11 @@ def recorded_labels(project: Project) -> frozenset[str]:
 def is_done(project: Project, labels: Iterable[str]) -> bool:
     """Are all of these recorded as success?"""
     return recorded_labels(project).issuperset(labels)
+
+
+def packages_left(project: Project) -> int:
+    """Return how many packages wait at the project's broker or are claimed from it."""
+    return int(project.run(LEFT))
 
 
 def members(project: Project) -> dict[str, list[int]]:
