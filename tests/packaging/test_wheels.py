@@ -1,9 +1,7 @@
 """The wheels hold what an installed site needs, and install and import where nothing else is."""
 
 import os
-import shutil
 import subprocess
-import sys
 import sysconfig
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -11,15 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.conftest import Wheel
-
-OFFLINE = ("Failed to fetch", "NewConnectionError", "dns error", "Temporary failure")
-
-ELSEWHERE = {
-    *("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"),
-    *("PIP_PREFIX", "PIP_PYTHON", "PIP_ROOT", "PIP_TARGET", "PIP_USER"),
-    *("UV_PREFIX", "UV_PROJECT_ENVIRONMENT", "UV_SYSTEM_PYTHON", "UV_TARGET"),
-}
-"""What could lead an installer to another environment than the one it is given."""
+from tests.packaging.environments import install
 
 IMPORT = """\
 import os, sys, threading
@@ -88,7 +78,7 @@ def test_every_entry_point_leads_to_a_module_of_its_wheel(wheels: list[Wheel]) -
 def test_installed_wheels_import_without_settings_and_without_side_effects(
     wheels: list[Wheel], tmp_path: Path
 ) -> None:
-    python = install(tmp_path / "venv", [wheel.path for wheel in wheels])
+    python = install(tmp_path / "venv", *[str(wheel.path) for wheel in wheels])
     env = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO")}
 
     done = subprocess.run(
@@ -113,7 +103,7 @@ def test_installing_wheels_changes_nothing_where_the_tests_run(
         monkeypatch.setenv(name, str(decoy))
     before = installed_here()
 
-    install(tmp_path / "venv", [wheel.path for wheel in wheels])
+    install(tmp_path / "venv", *[str(wheel.path) for wheel in wheels])
 
     assert installed_here() == before
     assert not decoy.exists()
@@ -123,26 +113,3 @@ def installed_here() -> dict[str, int]:
     """Say when each file beside the packages of this interpreter was last changed."""
     folder = Path(sysconfig.get_path("purelib"))
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*django_q*")}
-
-
-def install(folder: Path, wheels: list[Path]) -> Path:
-    """Install wheels and what they require into an empty environment; return its interpreter."""
-    env = {key: value for key, value in os.environ.items() if key not in ELSEWHERE}
-    python = folder / "bin" / "python"
-    uv = os.environ.get("HATCH_UV") or shutil.which("uv")
-    if uv:
-        commands = [
-            [uv, "venv", "--python", sys.executable, str(folder)],
-            [uv, "pip", "install", "--python", str(python), *map(str, wheels)],
-        ]
-    else:
-        commands = [
-            [sys.executable, "-m", "venv", str(folder)],
-            [str(python), "-m", "pip", "install", *map(str, wheels)],
-        ]
-    for command in commands:
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        if done.returncode and not os.environ.get("CI") and any(t in done.stderr for t in OFFLINE):
-            pytest.skip("PyPI cannot be reached: connect this machine to install the wheels")
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    return python
