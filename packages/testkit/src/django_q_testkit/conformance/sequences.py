@@ -32,6 +32,7 @@ from django_q_testkit.conformance.model import (
 )
 from django_q_testkit.conformance.steps import (
     CLUSTERS,
+    STEPS,
     Acknowledge,
     Claim,
     Crash,
@@ -40,14 +41,13 @@ from django_q_testkit.conformance.steps import (
     Release,
     Step,
     TimePasses,
-    steps,
 )
 
 REMEMBERED = 8
 """How many of its latest claims a cluster may still do something with."""
 
-STEPS = 50
-WAITING_SEQUENCES, WAITING_STEPS, WAITS = 5, 16, 2
+LENGTH = 50
+WAITING_SEQUENCES, WAITING_LENGTH, WAITS = 5, 16, 2
 """The measures where time cannot be put forward: fewer and shorter sequences, in each of which
 time passes only so often."""
 
@@ -92,7 +92,7 @@ def measures(sequences: int, is_waiting: bool) -> settings:
     """The same sequences in every run; the shortest that fails, unless each try takes seconds."""
     return settings(
         max_examples=min(sequences, WAITING_SEQUENCES) if is_waiting else sequences,
-        stateful_step_count=WAITING_STEPS if is_waiting else STEPS,
+        stateful_step_count=WAITING_LENGTH if is_waiting else LENGTH,
         phases=[Phase.generate] if is_waiting else [Phase.generate, Phase.shrink],
         derandomize=True,
         database=None,
@@ -127,7 +127,7 @@ class Sequence(RuleBasedStateMachine):
     def declares(self, capability: str) -> bool:
         return bool(getattr(self.clusters[0], capability))
 
-    @rule(step=steps)
+    @rule(step=STEPS)
     def do(self, step: Step) -> None:
         match step:
             case Enqueue():

@@ -7,7 +7,7 @@ same when it is tried again, and one that fails can be shortened.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import cycle, islice, product
 from typing import NamedTuple
 
 from hypothesis import strategies as st
@@ -80,25 +80,36 @@ LEASES = [1, 2]
 
 ENQUEUES = [
     Enqueue(by, packages, priority, delay_in_leases)
-    for delay_in_leases in (None, None, 0.5, 1.0, -1.0)  # -1: it is due since a while
-    for priority in (None, -5, 5, 50)
     for packages in (1, 2)
+    for delay_in_leases in (None, 1.0, -1.0)  # -1: it is due since a while
+    for priority in (5, None, -5)
     for by in CLUSTER
 ]
 
-# One draw for the kind and one for the rest: the fewer, the sooner a failing sequence is short.
-KINDS: list[Sequence[Step]] = [
-    *2 * [[Enqueue(by, packages, None, None) for packages in (1, 2, 4) for by in CLUSTER]],
-    *2 * [ENQUEUES],
-    *5 * [[Claim(*each) for each in product(CLUSTER, (1, 2, 3, 10), LEASES)]],
-    *3 * [[Acknowledge(*each) for each in product(CLUSTER, WHICH, (False, True))]],
-    *3 * [[Extend(*each) for each in product(CLUSTER, WHICH, LEASES)]],
-    *3 * [[Release(*each) for each in product(CLUSTER, WHICH, (0, 0, 0.5, 1.0), (False, True))]],
-    *3 * [[TimePasses(leases) for leases in (1.1, 0.5, 2.2)]],
-    [Crash(cluster) for cluster in CLUSTER],
-]
-"""Every step that there is, the kinds as often as a queue sees them."""
+ONE_PART = 16
+"""How many entries of the list of all steps a kind has for each time that it is more frequent."""
 
-# Not one rule each: Hypothesis leaves some rules out of every sequence, and leases are only put to
-# the test where most kinds meet.
-steps: st.SearchStrategy[Step] = st.sampled_from(KINDS).flatmap(st.sampled_from)
+
+def mixed(*kinds: tuple[int, Sequence[Step]]) -> list[Step]:
+    """List all steps, each kind as often as its number says, however many forms it has."""
+    return [
+        step
+        for parts, steps in kinds
+        for step in islice(cycle(steps), max(parts * ONE_PART, len(steps)))
+    ]
+
+
+# One draw each, and one rule for all kinds: a failing sequence is shortened the sooner, and
+# Hypothesis, which leaves some rules out of every sequence, leaves nothing out.
+STEPS: st.SearchStrategy[Step] = st.sampled_from(
+    mixed(
+        (2, [Enqueue(by, packages, None, None) for packages in (1, 2, 4) for by in CLUSTER]),
+        (5, [Claim(*each) for each in product(CLUSTER, (1, 2, 3, 10), LEASES)]),
+        (3, [TimePasses(leases) for leases in (1.1, 0.5, 2.2)]),
+        (3, [Acknowledge(*each) for each in product(CLUSTER, WHICH, (False, True))]),
+        (3, [Extend(*each) for each in product(CLUSTER, WHICH, LEASES)]),
+        (3, [Release(*each) for each in product(CLUSTER, WHICH, (0, 1.0), (False, True))]),
+        (2, ENQUEUES),
+        (1, [Crash(cluster) for cluster in CLUSTER]),
+    )
+)
