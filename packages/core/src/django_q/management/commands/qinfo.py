@@ -1,4 +1,4 @@
-"""`manage.py qinfo`: says what this site has; for now, which plugins."""
+"""`manage.py qinfo`: says which plugins a site has, and what its settings choose of them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 import logging
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import zip_longest
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -17,13 +16,8 @@ from django_q.brokers.registry import broker_class, choose
 from django_q.conf import Settings, get_settings
 from django_q.errors import ConfigurationError
 from django_q.plugins import Manager, get_manager
-from django_q.plugins.manager import Plugin, SharedKey
+from django_q.plugins.listing import OK, in_one_line, listed, table
 from django_q.reporters.registry import reporter_class
-
-OK = "ok"
-"""The state of what can be used; that of anything else is the sentence saying why not."""
-
-HEADINGS = ("PLUGIN", "DISTRIBUTION", "BRINGS", "STATE")
 
 
 class Command(BaseCommand):
@@ -71,10 +65,9 @@ def _unlogged() -> Iterator[None]:
 
 def gather(manager: Manager) -> dict[str, Any]:
     """What `--json` shows. Nothing of the settings but names and keys is in it."""
-    shared = manager.shared_keys()
     settings, problem = _settings()
     return {
-        "plugins": [_plugin(plugin, manager, shared) for plugin in manager.plugins.values()],
+        "plugins": listed(manager),
         "shared_keys": [
             {
                 "setting": each.setting,
@@ -82,7 +75,7 @@ def gather(manager: Manager) -> dict[str, Any]:
                 "plugins": [offer.plugin.name for offer in each.offers],
                 "message": str(each),
             }
-            for each in shared
+            for each in manager.shared_keys()
         ],
         "settings": {"state": problem or OK},
         "broker": _broker(settings, manager) if settings else None,
@@ -95,31 +88,6 @@ def _settings() -> tuple[Settings | None, str]:
         return get_settings(), ""
     except ConfigurationError as error:
         return None, str(error)
-
-
-def _plugin(plugin: Plugin, manager: Manager, shared: list[SharedKey]) -> dict[str, Any]:
-    return {
-        "name": plugin.name,
-        "distribution": plugin.distribution,
-        "brokers": _entries(plugin, manager, "django_q_brokers"),
-        "reporters": _entries(plugin, manager, "django_q_reporters"),
-        "hooks": manager.heard_by(plugin.name),
-        "state": _state(plugin, shared),
-    }
-
-
-def _state(plugin: Plugin, shared: list[SharedKey]) -> str:
-    contests = [each for each in shared if each.is_contested]
-    lost = [str(each) for each in contests if plugin in {offer.plugin for offer in each.offers}]
-    return " ".join([str(plugin.error)] if plugin.error else lost) or OK
-
-
-def _entries(plugin: Plugin, manager: Manager, hook_name: str) -> list[dict[str, Any]]:
-    return [
-        {"name": entry.name, "path": entry.path, "keys": list(entry.answers_to)}
-        for name, entry in manager.offers(hook_name)
-        if name == plugin.name
-    ]
 
 
 def _broker(settings: Settings, manager: Manager) -> dict[str, Any]:
@@ -151,48 +119,21 @@ def _is_usable(facts: dict[str, Any]) -> bool:
 
 
 def text(facts: dict[str, Any]) -> Iterator[str]:
-    """The facts as lines, with nothing in them but text: a terminal and a file show the same."""
-    yield from _table([HEADINGS, *_rows(facts["plugins"])])
+    """The facts as lines."""
+    yield from table(facts["plugins"])
     yield ""
     if facts["settings"]["state"] != OK:
-        yield f"Q_CLUSTER cannot be used: {_in_one_line(facts['settings']['state'])}"
+        yield f"Q_CLUSTER cannot be used: {in_one_line(facts['settings']['state'])}"
     else:
         yield f"Broker: {_named(facts['broker'])}"
         for reporter in facts["reporters"]:
-            yield f"Error reporter {reporter['key']!r}: {_in_one_line(reporter['state'])}"
+            yield f"Error reporter {reporter['key']!r}: {in_one_line(reporter['state'])}"
     for shared in facts["shared_keys"]:
         if not shared["contested"]:  # those stand in the table, with each plugin
-            yield _in_one_line(shared["message"])
-
-
-def _rows(plugins: list[dict[str, Any]]) -> Iterator[Sequence[str]]:
-    """A line for each thing that a plugin brings; the last cell is free to be long."""
-    for plugin in plugins:
-        cells = [plugin["name"]], [plugin["distribution"]], [*_brought(plugin)] or ["nothing"]
-        yield from zip_longest(*cells, [_in_one_line(plugin["state"])], fillvalue="")
-
-
-def _brought(plugin: dict[str, Any]) -> Iterator[str]:
-    for kind in ("broker", "reporter"):
-        for entry in plugin[f"{kind}s"]:
-            yield f"{kind} {entry['name']} ({', '.join(entry['keys'])})"
-    for hook in plugin["hooks"]:
-        yield f"hook {hook}"
-
-
-def _table(rows: list[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(cells).rstrip()
+            yield in_one_line(shared["message"])
 
 
 def _named(broker: dict[str, Any]) -> str:
     if broker["state"] != OK:
-        return _in_one_line(broker["state"])
+        return in_one_line(broker["state"])
     return f"{broker['name']} ({broker['path']})"
-
-
-def _in_one_line(sentences: str) -> str:
-    # What a plugin raised may hold anything.
-    return " ".join("".join(c if c.isprintable() else " " for c in sentences).split())
