@@ -14,33 +14,33 @@ from tests.packaging.conftest import Distribution, build
 
 EXAMPLES = ROOT / "examples"
 
-Unpack = Callable[[str, Path], None]
+Unpack = Callable[[Path, Path], None]
 
 
 @pytest.fixture(scope="session")
 def unpack(tmp_path_factory: pytest.TempPathFactory) -> Unpack:
-    """Return a function that unpacks the wheel of an example into a folder of `sys.path`.
+    """Return a function that builds a distribution and unpacks its wheel into a folder.
 
-    For a wheel of pure Python that is all that an installer does, so its entry point is found.
+    For a wheel of pure Python that is all that an installer does: where the folder is on
+    `sys.path`, the entry point is found.
     """
-    built: dict[str, Path] = {}
+    built: dict[Path, Path] = {}
 
-    def unpack_one(example: str, folder: Path) -> None:
-        if example not in built:
-            built[example] = build(
-                Distribution(EXAMPLES / example), tmp_path_factory.mktemp("wheel")
-            ).path
-        with zipfile.ZipFile(built[example]) as wheel:
-            wheel.extractall(folder)
+    def unpack_one(distribution: Path, folder: Path) -> None:
+        if distribution not in built:
+            wheel = build(Distribution(distribution), tmp_path_factory.mktemp("wheel"))
+            built[distribution] = wheel.path
+        with zipfile.ZipFile(built[distribution]) as archive:
+            archive.extractall(folder)
 
     return unpack_one
 
 
-def run_tests(example: str, site: Path) -> str:
-    """Run the tests that an example brings, as its author does; return what pytest says."""
+def run_tests(distribution: Path, site: Path) -> str:
+    """Run the tests that a distribution brings, as its author does; return what pytest says."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=EXAMPLES / example,
+        cwd=distribution,
         env=os.environ | {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.conftest import Unpack, run_tests
+from tests.examples.conftest import EXAMPLES, Unpack, run_tests
 from tests.harness import Project
 
-EXAMPLE = "broker-filesystem"
+EXAMPLE = EXAMPLES / "broker-filesystem"
 
 ENQUEUE_GATED = """
 from django_q.tasks import async_task

@@ -6,10 +6,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
-from tests.examples.conftest import Unpack, run_tests
+from tests.examples.conftest import EXAMPLES, Unpack, run_tests
 from tests.harness import Project
 
-EXAMPLE = "reporter-webhook"
+EXAMPLE = EXAMPLES / "reporter-webhook"
 
 
 class Door(BaseHTTPRequestHandler):
