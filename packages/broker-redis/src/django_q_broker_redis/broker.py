@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import redis
 
 from django_q.brokers.base import IDLE_SECONDS, Broker, Delivery, Package, Receipt
 from django_q.conf import Conf, Settings, get_settings
-from django_q.errors import TaskRefused
+from django_q.errors import ConfigurationError, TaskRefused
 from django_q_broker_redis import server
-from django_q_broker_redis.connection import connect, describe, mistakes
-from django_q_broker_redis.errors import OUTAGES, unavailable
-from django_q_broker_redis.keys import list_key_of
+from django_q_broker_redis.connection import connect, describe, is_cluster, mistakes
+from django_q_broker_redis.errors import is_outage, unavailable
+from django_q_broker_redis.keys import has_one_slot, list_key_of
 from django_q_broker_redis.leased import LeasedQueue, key_of
 from django_q_broker_redis.waiting import Waiter
 
@@ -61,6 +63,11 @@ class Redis(Broker):
         self._set_up()
 
     def _set_up(self) -> None:
+        if is_cluster(self.connection) and not has_one_slot(self.list_key):
+            raise ConfigurationError(
+                f"A Redis Cluster cannot keep the keys of the queue {self.list_key!r} together. "
+                "Leave the braces out of its name, or put one pair of them around some of it."
+            )
         self._queue = LeasedQueue(self.connection, self.list_key)
         self._waiter: Waiter | None = None
         self._is_back_from_outage = False
@@ -154,8 +161,8 @@ class Redis(Broker):
         return time.monotonic() >= self._lapsed_from
 
     def _waiting(self) -> Waiter:
-        if self._waiter is None:
-            pool = server.pool_of(self.connection, self.list_key)
+        if self._waiter is None or self._waiter.pid != os.getpid():
+            pool = partial(server.pool_of, self.connection, self.list_key)
             self._waiter = Waiter(pool, self._queue.list_key, self._queue.wake_key)
         return self._waiter
 
@@ -232,13 +239,13 @@ class Redis(Broker):
 
     @classmethod
     def problems(cls, settings: Settings) -> Iterator[str]:
-        if not settings.broker_options.get("django_redis"):
-            yield from mistakes(settings)
+        yield from mistakes(settings)
 
     def warnings(self) -> Iterator[str]:
-        with explained():
-            patience = {"socket_timeout": CHECK_SECONDS, "socket_connect_timeout": CHECK_SECONDS}
-            client = connect(get_settings(), **patience)
+        with (
+            explained(),
+            closing(connect(get_settings(), patience_seconds=CHECK_SECONDS)) as client,
+        ):
             yield from server.warnings(server.node_of(client, self.list_key))
 
     def set_stat(self, key: str, value: str, timeout: float) -> None:
@@ -280,7 +287,9 @@ def explained() -> Iterator[None]:
     """Turn what redis-py raises in an outage into one error that names the server."""
     try:
         yield
-    except OUTAGES as error:
+    except Exception as error:
+        if not is_outage(error):
+            raise
         raise unavailable(describe(), error) from error
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 from django_q.brokers.base import Delivery, Package, Receipt
+from django_q.errors import EnqueueError
 from django_q_broker_redis.keys import keys_of
 
 AT_ONCE = 1000
 """How many packages one script handles: it holds up everybody else at the server."""
+
+IN_ONE_COMMAND = 500_000
+"""A command has at most a million arguments."""
 
 
 class Taken(NamedTuple):
@@ -33,19 +37,21 @@ class LeasedQueue:
 
     def put(self, packages: Sequence[Package]) -> list[int]:
         """Append to the list; the ids are the places in it, as they were in Django Q2."""
-        ids: list[int] = []
-        for some in _portions(packages):
+
+        def push(some: Sequence[Package]) -> range:
             length = int(self._client.rpush(self.list_key, *some))
-            ids += range(length - len(some) + 1, length + 1)
-        return ids
+            return range(length - len(some) + 1, length + 1)
+
+        return _in_portions(packages, IN_ONE_COMMAND, push)
 
     def put_with(self, packages: Sequence[Package], priority: int, available_ms: int) -> list[str]:
         """Put in with a priority or a delay."""
-        numbers: list[str] = []
-        for some in _portions(packages):
+
+        def store(some: Sequence[Package]) -> list[str]:
             options = (new_claim()[:8], priority, available_ms)
-            numbers += map(_text, self._run("enqueue", *options, *some))
-        return numbers
+            return [_text(number) for number in self._run("enqueue", *options, *some)]
+
+        return _in_portions(packages, AT_ONCE, store)
 
     def take(self, limit: int, lease: float, takes_lapsed: bool) -> Taken:
         """Claim up to `limit` packages."""
@@ -80,8 +86,8 @@ class LeasedQueue:
         return int(waiting), int(locked)
 
     def clear(self) -> None:
-        """Remove everything but the last number given, which old receipts still have."""
-        self._client.delete(*(key for key in self.keys if not key.endswith(":counter")))
+        """Remove everything, also the last number given: numbers are unique without it."""
+        self._client.unlink(*self.keys)
 
     def _settle(self, script: str, receipts: Sequence[Receipt], *options: Any) -> list[Receipt]:
         refused: list[Receipt] = []
@@ -97,8 +103,8 @@ class LeasedQueue:
 
 
 def new_claim() -> str:
-    """What no other claim has: 64 random bits, seeded anew in every forked process."""
-    return f"{random.getrandbits(64):016x}"
+    """What no other claim has, also where a site seeds `random` at its start."""
+    return os.urandom(8).hex()
 
 
 def key_of(receipt: Receipt) -> str:
@@ -110,12 +116,28 @@ def key_of(receipt: Receipt) -> str:
 def source(name: str) -> str:
     """The text of a script, with what every one begins with."""
     folder = files("django_q_broker_redis") / "scripts"
-    parts = [(folder / f"{part}.lua").read_text() for part in ("common", name)]
+    parts = [(folder / f"{part}.lua").read_text("utf-8") for part in ("common", name)]
     return "\n".join(parts)
 
 
-def _portions(items: Sequence[Any]) -> list[Sequence[Any]]:
-    return [items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE)]
+def _portions(items: Sequence[Any], size: int = AT_ONCE) -> list[Sequence[Any]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _in_portions(
+    packages: Sequence[Package], size: int, put: Callable[[Sequence[Package]], Sequence[Any]]
+) -> list[Any]:
+    """The ids of all; EnqueueError where some were put in and others not."""
+    ids: list[Any] = []
+    for some in _portions(packages, size):
+        try:
+            ids += put(some)
+        except Exception as error:
+            if not ids:
+                raise
+            message = f"{len(ids)} of {len(packages)} packages were accepted: {error}"
+            raise EnqueueError(message, ids) from error
+    return ids
 
 
 def _milliseconds(seconds: float) -> int:

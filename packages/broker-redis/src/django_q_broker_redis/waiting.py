@@ -7,8 +7,10 @@ when it is not: it wakes all who wait, and a package is nobody's until a script 
 from __future__ import annotations
 
 import contextlib
+import os
 import selectors
 import time
+from collections.abc import Callable
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -22,7 +24,7 @@ DEAF_SECONDS = 1.0
 class Bell:
     """A blocking call on one list; its answer says that something is there."""
 
-    def __init__(self, pool: Any, key: str) -> None:
+    def __init__(self, pool: Callable[[], Any], key: str) -> None:
         self._pool = pool
         self._key = key
         self._connection: Any = None
@@ -33,12 +35,20 @@ class Bell:
         if self._is_asked:
             return
         if self._connection is None:
-            connection = self._pool.make_connection()
-            connection.connect()
-            self._connection = connection
+            self._connection = self._connect()
         command = ("BLMOVE", self._key, self._key, "LEFT", "LEFT", ASKED_SECONDS)
         self._connection.send_command(*command)
         self._is_asked = True
+
+    def _connect(self) -> Any:
+        """A connection of the pool's kind that the pool does not count: it never comes back."""
+        pool = self._pool()
+        connection = pool.connection_class(**pool.connection_kwargs)
+        connection.connect()
+        # What TLS itself sends at the beginning would look like an answer.
+        connection.send_command("PING")
+        connection.read_response()
+        return connection
 
     def fileno(self) -> int:
         return int(self._connection._sock.fileno())  # redis-py shows it in no other way
@@ -57,9 +67,13 @@ class Bell:
 
 
 class Waiter:
-    """Waits for several lists at once, and for the cluster's waker."""
+    """Waits for several lists at once, and for the cluster's waker.
 
-    def __init__(self, pool: Any, *keys: str) -> None:
+    `pool` gives the connections of the server that has the lists now: in a Cluster they may move.
+    """
+
+    def __init__(self, pool: Callable[[], Any], *keys: str) -> None:
+        self.pid = os.getpid()
         self._bells = [Bell(pool, key) for key in keys]
         self._deaf_until = float("-inf")
 

@@ -55,13 +55,18 @@ local function take_ready(low, high, count)
   call('ZREM', ready, unpack(numbers))
   local records = call('HMGET', claims, unpack(numbers))
   local bodies = call('HMGET', packages, unpack(numbers))
-  local found, found_bodies, found_records = {}, {}, {}
+  local found, found_bodies, found_records, lost = {}, {}, {}, {}
   for i, number in ipairs(numbers) do
     if bodies[i] then
       local earlier, lapses, attempts, priority = parse(records[i] or UNKNOWN)
       found[#found + 1], found_bodies[#found + 1] = number, bodies[i]
       found_records[#found] = record_of(claim, lapses + (earlier == '0' and 0 or 1), attempts, priority)
+    else
+      lost[#lost + 1] = number
     end
+  end
+  if #lost > 0 then
+    call('HDEL', claims, unpack(lost))
   end
   if #found > 0 then
     lease_out(found, found_bodies, found_records)
@@ -102,9 +107,7 @@ end
 local taken = take_ready('-inf', '(' .. BELOW_LIST, limit)
 taken = taken + take_new(limit - taken)
 taken = taken + take_ready(BELOW_LIST, '+inf', limit - taken)
-if call('EXISTS', ready) == 0 then
-  call('DEL', wake)
-end
+tell()
 if taken == 0 then
   wait_for(delayed)
   if takes_lapsed then

@@ -7,7 +7,7 @@
 -- claims    number -> "claim lapses attempts priority"; the claim of nobody is 0
 -- packages  number -> package, of all that is not in the list
 -- counter   the last number
--- wake      has one element while there may be something in `ready`, for those who wait for that
+-- wake      has one element while something is in `ready` or soon due, for those who wait for that
 --
 -- Times are the server's, in milliseconds. What is out of memory refuses a script that adds before
 -- it has taken something away: so whatever makes room is done first, and a full server can be
@@ -59,6 +59,15 @@ end
 local function ring()
   if call('EXISTS', wake) == 0 then
     call('RPUSH', wake, '1')
+  end
+end
+
+-- When `ready` has changed: those who wait are woken as long as there is something, and no longer.
+local function tell()
+  if call('EXISTS', ready) == 1 then
+    ring()
+  else
+    call('DEL', wake)
   end
 end
 

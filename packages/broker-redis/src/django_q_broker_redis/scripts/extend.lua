@@ -7,7 +7,9 @@ if #held > 0 then
   for i, number in ipairs(held) do
     ends[2 * i - 1], ends[2 * i] = until_then, number
   end
-  call('ZREM', ready, unpack(held))
+  if call('ZREM', ready, unpack(held)) > 0 then
+    tell()
+  end
   call('ZREM', leases, unpack(held))
   call('ZADD', leases, unpack(ends))
 end
