@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FAILED = re.compile(r"^FAILED .*::Test(\w+)::(\w+)", re.MULTILINE)
 
+ANY_SEQUENCE = "test_any_sequence_of_steps_keeps_the_contract"
+
 EXPECTED = {
     "Losing": {
         "test_every_package_comes_once",
@@ -43,6 +45,9 @@ EXPECTED = {
         "test_a_superseded_receipt_does_not_release",
         "test_a_superseded_receipt_does_not_spoil_its_neighbours",
     },
+    "LosingNeighbours": set(),
+    "ForgivingLapses": {"test_lapses_survive_a_release"},
+    "ForgettingPriorities": set(),
     "Misdeclaring": {
         "test_one_claim_brings_several_where_bulk_is_supported",
         "test_without_receipts_nothing_comes_back",
@@ -72,6 +77,20 @@ def failures() -> dict[str, set[str]]:
     for broker, test in FAILED.findall(run.stdout):
         found[broker].add(test)
     return found
+
+
+@pytest.mark.parametrize("broker", EXPECTED)
+def test_random_sequences_find_every_wrong_broker(
+    broker: str, failures: dict[str, set[str]]
+) -> None:
+    assert ANY_SEQUENCE in failures[broker]
+
+
+@pytest.mark.parametrize("broker", ["LosingNeighbours", "ForgettingPriorities"])
+def test_random_sequences_find_what_no_other_test_does(
+    broker: str, failures: dict[str, set[str]]
+) -> None:
+    assert failures[broker] == {ANY_SEQUENCE}
 
 
 @pytest.mark.parametrize("broker", EXPECTED)
