@@ -167,13 +167,14 @@ class Bench:
         ]
         if not found:
             return []
-        name, stores = f"{OURS.title} {OURS.version()}", "all in the database"
-        ours = [
-            Drain(name, f"save_limit {limit}", stores, runs, ours=True)
+        stored = "every one, in the database"
+        django = [
+            Drain(f"{c.title} {c.version()}", f"save_limit {limit}", stored, runs, ours=c is OURS)
+            for c in (OURS, Q2)
             for limit in self.options.save_limit or SAVE_LIMITS
-            if (runs := self.reports.get(OURS.key, {}).get(drain_title(limit)))
+            if (runs := self.reports.get(c.key, {}).get(drain_title(limit)))
         ]
-        return [*ours, *found]
+        return [*django, *found]
 
 
 def drain_title(save_limit: str) -> str:

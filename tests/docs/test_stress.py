@@ -1,11 +1,13 @@
 """The stress test and the pruning test work and judge: the same code, small."""
 
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
+from benchmarks.brokers import Carrier, RedisCarrier
 from benchmarks.databases import Provider
 from benchmarks.pruning import Phase, phase, prune_under_load
-from benchmarks.stress import Figures, Plan, stress
+from benchmarks.stress import DURABLE, Figures, Plan, stress
 
 
 def ignore(text: str) -> None:
@@ -15,11 +17,22 @@ def ignore(text: str) -> None:
 def test_kills_and_stops_lose_nothing(template_database: Path) -> None:
     plan = Plan(kills=2, stops=1, workers=2, retry=1, seed=5)
 
-    figures = stress(Provider(), plan, ignore, template_database)
+    figures = stress(Provider(), Carrier(), plan, ignore, template_database)
 
     assert figures.good, figures.line()
     assert figures.enqueued > 100
     assert (figures.kills.total(), figures.stops) == (2, 1)
+
+
+def test_kills_of_redis_and_of_a_cluster_on_it_lose_nothing(template_database: Path) -> None:
+    plan = Plan(kills=2, redis_kills=1, tasks=100, workers=2, retry=1, seed=5)
+
+    with closing(RedisCarrier(**DURABLE)) as redis:
+        figures = stress(Provider(), redis, plan, ignore, template_database)
+
+    assert figures.good, figures.line()
+    assert figures.enqueued >= 100
+    assert (figures.kills.total(), figures.redis_kills) == (2, 1)
 
 
 def test_a_filled_table_is_pruned_under_load() -> None:
@@ -44,6 +57,11 @@ def test_one_line_for_the_loss_and_one_for_the_return_of_a_database_are_right() 
 def test_a_task_that_a_death_hit_is_no_fault_and_any_other_repetition_is() -> None:
     assert figures(kills=Counter(worker=3), again=3).good
     assert not figures(twice=["task-1"]).good
+
+
+def test_a_package_that_stays_at_the_broker_is_a_fault() -> None:
+    assert figures(left=0).good
+    assert not figures(left=1).good
 
 
 def test_the_line_of_figures_has_what_was_promised() -> None:
