@@ -12,10 +12,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from django_q.errors import ConfigurationError
-from django_q.plugins import Manager, get_manager
+from django_q.plugins import get_manager
+from django_q.plugins.listing import listed, table
 from django_q.plugins.skeleton import KINDS, Skeleton
 
 
@@ -48,39 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# Listing
-
-
 def _list(as_json: bool) -> None:
     # What is wrong with a plugin is in the list.
     logging.getLogger("django-q").addHandler(logging.NullHandler())
-    plugins = installed(get_manager())
-    if as_json:
-        print(json.dumps(plugins, indent=2))
-        return
-    for plugin in plugins:
-        brings = ", ".join(f"{kind} {name}" for kind in KINDS for name in plugin[f"{kind}s"])
-        print(f"{plugin['name']} ({plugin['distribution']}): {plugin['error'] or brings or 'ok'}")
-
-
-def installed(manager: Manager) -> list[dict[str, Any]]:
-    """Every plugin: its name, its distribution, what it brings, and what is wrong with it."""
-    # Asked first: one that cannot name what it brings is known to be broken only then.
-    brokers = manager.offers("django_q_brokers")
-    reporters = manager.offers("django_q_reporters")
-    return [
-        {
-            "name": plugin.name,
-            "distribution": plugin.distribution,
-            "brokers": [entry.name for by, entry in brokers if by == plugin.name],
-            "reporters": [entry.name for by, entry in reporters if by == plugin.name],
-            "error": str(plugin.error) if plugin.error else None,
-        }
-        for plugin in manager.plugins.values()
-    ]
-
-
-# Beginning
+    plugins = listed(get_manager())
+    print(json.dumps({"plugins": plugins}, indent=2) if as_json else "\n".join(table(plugins)))
 
 
 def _new(kind: str, name: str, folder: Path) -> int:
