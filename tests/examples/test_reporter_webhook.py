@@ -50,4 +50,6 @@ def test_a_failed_task_of_a_cluster_is_posted(project: Project, unpack: Unpack) 
         posted.join()
 
     text = json.loads(Door.bodies[-1])["text"]
-    assert re.match(r"The task \S+ \(tests\.jobs\.fail\) failed: ValueError\('aground'\)", text)
+    assert re.match(
+        r"The task \S+ \(tests\.jobs\.fail, \w+\) failed: ValueError\('aground'\)", text
+    )

@@ -37,7 +37,7 @@ class Webhook:
 def text_of(error: BaseException) -> str:
     """Say what was raised, in which task, and where."""
     task = task_of(error.__traceback__)
-    title = f"The task {task.get('name')} ({task.get('func')}) failed" if task else "An error"
+    title = "The task {name} ({func}, {id}) failed".format_map(task) if task else "An error"
     return f"{title}: {error!r}\n{''.join(traceback.format_exception(error))}"
 
 
@@ -45,7 +45,7 @@ def task_of(trace: TracebackType | None) -> Mapping[str, Any] | None:
     """Find the task: a dict named `task` in the frames that led to the error."""
     while trace is not None:
         task = trace.tb_frame.f_locals.get("task")
-        if isinstance(task, dict) and "func" in task:
+        if isinstance(task, dict) and task.keys() >= {"id", "name", "func"}:
             return task
         trace = trace.tb_next
     return None
