@@ -1,4 +1,5 @@
-"""Fixtures for projects whose code enqueues tasks; nothing happens unless a test asks for one."""
+"""What pytest finds of the testkit: fixtures for projects whose code enqueues tasks, and the report
+on brokers; nothing happens unless a test asks for one or tests a broker."""
 
 from __future__ import annotations
 
@@ -9,8 +10,18 @@ from uuid import uuid4
 
 import pytest
 
+from django_q_testkit.capability_report import pytest_runtest_makereport, pytest_terminal_summary
+
 if TYPE_CHECKING:
     from django_q.brokers.memory import Memory
+
+__all__ = [
+    "django_q_sync",
+    "enqueued_tasks",
+    "memory_broker",
+    "pytest_runtest_makereport",
+    "pytest_terminal_summary",
+]
 
 # Imports of Django and Django Q stay inside: pytest loads this before a project is configured.
 

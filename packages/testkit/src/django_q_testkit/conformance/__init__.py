@@ -14,6 +14,7 @@ declare must be refused with `UnsupportedByBroker` or be absent, never half ther
 
 from __future__ import annotations
 
+from django_q_testkit.conformance.asked import asked
 from django_q_testkit.conformance.claims import Claims
 from django_q_testkit.conformance.housekeeping import Housekeeping
 from django_q_testkit.conformance.leases import Leases
@@ -23,7 +24,7 @@ from django_q_testkit.conformance.releases import Releases
 from django_q_testkit.conformance.sequences import Sequences
 from django_q_testkit.conformance.transactions import Transactions
 
-__all__ = ["BrokerConformance"]
+__all__ = ["BrokerConformance", "asked"]
 
 
 class BrokerConformance(

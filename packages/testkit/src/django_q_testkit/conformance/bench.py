@@ -15,6 +15,7 @@ import pytest
 from django.db import connections
 
 from django_q.brokers.base import Broker, Delivery, Package
+from django_q_testkit.conformance.asked import asked
 
 LONG = 60.0
 """A lease that ends in no test unless it is made to."""
@@ -62,6 +63,7 @@ class Bench:
 
         def make(list_key: str = own_key) -> Broker:
             broker = self.make_broker(list_key)
+            asked.made(broker)
             made.setdefault(list_key, []).append(broker)
             return broker
 
@@ -83,6 +85,7 @@ class Bench:
 
 def needs(broker: Broker, *capabilities: str) -> None:
     """Skip the test unless the broker declares all of these."""
+    asked.about(*capabilities)
     for capability in capabilities:
         if not getattr(broker, capability):
             pytest.skip(f"{type(broker).__name__} declares no {capability}")
@@ -90,6 +93,7 @@ def needs(broker: Broker, *capabilities: str) -> None:
 
 def lacks(broker: Broker, capability: str) -> None:
     """Skip the test if the broker declares this."""
+    asked.about(capability)
     if getattr(broker, capability):
         pytest.skip(f"{type(broker).__name__} declares {capability}")
 

@@ -8,6 +8,7 @@ from threading import Event
 import pytest
 
 from django_q.brokers.base import Broker, Delivery, Package
+from django_q_testkit.conformance.asked import asked
 from django_q_testkit.conformance.bench import (
     LONG,
     PATIENCE,
@@ -79,6 +80,7 @@ class Claims(Bench):
         enqueue(broker, *"abcde")
 
         count = len(broker.claim(5, LONG))
+        asked.about("supports_bulk")
 
         assert count > 1 if broker.supports_bulk else count == 1
 

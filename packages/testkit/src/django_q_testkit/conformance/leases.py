@@ -6,6 +6,7 @@ import pytest
 
 from django_q.brokers.base import Broker, Delivery
 from django_q.errors import UnsupportedByBroker
+from django_q_testkit.conformance.asked import asked
 from django_q_testkit.conformance.bench import (
     LONG,
     Bench,
@@ -45,6 +46,7 @@ class Leases(Bench):
 
     def test_each_lapse_is_counted(self, broker: Broker) -> None:
         needs(broker, "supports_receipts")
+        asked.about("counts_lapses")
         broker.enqueue("pill")
         lapses = []
         for _round in range(3):

@@ -8,6 +8,7 @@ import pytest
 
 from django_q.brokers.base import Broker
 from django_q.errors import UnsupportedByBroker
+from django_q_testkit.conformance.asked import asked
 from django_q_testkit.conformance.bench import (
     Bench,
     ahead,
@@ -111,6 +112,7 @@ class Options(Bench):
 
     def test_the_longest_delay_is_the_declared_one(self, broker: Broker) -> None:
         needs(broker, "supports_delay")
+        asked.about("max_delay")
         if broker.max_delay is None:
             broker.enqueue_many(["next year"], available_at=ahead(YEAR))
         else:
@@ -130,12 +132,14 @@ class Options(Bench):
     # Size
 
     def test_the_largest_package_is_the_declared_one(self, broker: Broker) -> None:
+        asked.about("max_package_bytes")
         size = broker.max_package_bytes or 1_000_000
         broker.enqueue_many(["x" * size])
 
         assert len(claim_one(broker).package) == size
 
     def test_a_larger_package_than_declared_is_refused(self, broker: Broker) -> None:
+        asked.about("max_package_bytes")
         if broker.max_package_bytes is None:
             pytest.skip(f"{type(broker).__name__} declares no max_package_bytes")
 

@@ -8,6 +8,7 @@ import pytest
 
 from django_q.brokers.base import Broker, Delivery
 from django_q.errors import UnsupportedByBroker
+from django_q_testkit.conformance.asked import asked
 from django_q_testkit.conformance.bench import (
     PATIENCE,
     Bench,
@@ -79,6 +80,7 @@ class Releases(Bench):
 
     def test_each_counted_release_is_an_attempt(self, broker: Broker) -> None:
         needs(broker, "supports_release")
+        asked.about("counts_attempts")
         broker.enqueue("failing")
         attempts = []
         for _round in range(3):

@@ -9,6 +9,7 @@ import pytest
 from django.db import transaction
 
 from django_q.brokers.base import Broker
+from django_q_testkit.conformance.asked import asked
 from django_q_testkit.conformance.bench import Bench, claim_now, claim_one, collect, texts
 
 
@@ -27,6 +28,7 @@ class Transactions(Bench):
     def test_a_rollback_takes_back_what_a_transactional_broker_enqueued(
         self, broker: Broker
     ) -> None:
+        asked.about("is_transactional")
         with rolled_back(self.database):
             broker.enqueue("in doubt")
 
@@ -42,6 +44,7 @@ class Transactions(Bench):
         assert sorted(texts(collect(broker, 2))) == ["decided", "too"]
 
     def test_a_transactional_broker_commits_with_the_database(self, broker: Broker) -> None:
+        asked.about("is_transactional")
         assert broker.commits_with(self.database) is broker.is_transactional
 
     def test_a_rollback_takes_back_an_acknowledgement_that_commits_with_it(
