@@ -29,7 +29,9 @@ def test_the_key_of_the_settings_chooses_the_broker(broker: Filesystem) -> None:
     assert entry.answers_to == ("filesystem",)
 
 
-@pytest.mark.parametrize("options", [True, {}, {"folder": "relative"}, {"path": "/srv"}])
+@pytest.mark.parametrize(
+    "options", [True, {}, {"folder": "relative"}, {"folder": 5}, {"path": "/srv"}]
+)
 def test_wrong_settings_are_named(options: object, settings: Settings) -> None:
     settings.Q_CLUSTER = {"name": "tests", "filesystem": options}
 

@@ -61,7 +61,7 @@ class Filesystem(Broker):
         options = settings.broker_options.get("filesystem")
         if not isinstance(options, dict) or options.keys() != {"folder"}:
             yield f'Q_CLUSTER["filesystem"] must be {{"folder": PATH}}, not {options!r}.'
-        elif not Path(options["folder"]).is_absolute():
+        elif not Path(str(options["folder"])).is_absolute():
             # Web processes and clusters are started in different folders.
             yield (
                 'Q_CLUSTER["filesystem"]["folder"] must be an absolute path, '
