@@ -124,7 +124,7 @@ def ratio(key: str, theirs: float, ours: float) -> str:
 
 def rivals_table(title: str, drains: Sequence[Drain]) -> Table:
     """Return all queues one below the other, and how many times faster ours drains."""
-    result = Table(title=title, box=box.SIMPLE_HEAD)
+    result = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     result.add_column("on the same Redis", min_width=20)
     for _, label in RIVALS_COLUMNS:
         result.add_column(label, justify="right")
