@@ -216,5 +216,5 @@ def test_without_a_cache_there_are_no_stats(broker: Broker) -> None:
 
     broker.set_stat("key", "value", 60)
 
-    assert (broker.get_stat("key"), broker.get_stats("*")) == (None, [])
+    assert (broker.get_stat("key"), broker.get_stats("*")) == (None, None)
     broker.cache = cache

@@ -9,7 +9,10 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.utils import timezone
 
+from django_q.brokers.memory import Memory
 from django_q.models import Schedule
+from django_q.scheduler import scheduler
+from django_q.signing import SignedPackage
 from django_q.tasks import schedule
 from django_q.utils import add_months, add_years, localtime
 from tests.harness import Project
@@ -99,6 +102,21 @@ def test_a_daily_schedule_keeps_its_hour_when_the_clocks_change(
     assert found == due
 
 
+@pytest.mark.django_db
+def test_what_is_due_can_be_queued_without_a_cluster() -> None:
+    broker = Memory("scheduler_test")
+    past, future = (timezone.now() + timedelta(hours=hours) for hours in (-12, 12))
+    due = schedule("math.copysign", 1, -1, schedule_type="H", next_run=past)
+    schedule("math.sqrt", 4, schedule_type="H", next_run=future)
+
+    scheduler(broker=broker)
+
+    [package] = [package for _, package in broker.dequeue() or ()]
+    due.refresh_from_db()
+    assert SignedPackage.loads(package)["id"] == due.task
+    assert due.next_run == past + timedelta(hours=1)
+
+
 @pytest.mark.parametrize(
     ("start", "months", "end"),
     [
@@ -130,7 +148,10 @@ def test_local_time_is_aware_where_the_site_is(settings: Any, use_tz: bool) -> N
 SCHEDULE_ALL = """
 from datetime import timedelta
 from django.utils import timezone
+from django_q.brokers.memory import Memory
 from django_q.models import Schedule
+from django_q.scheduler import scheduler
+from django_q.signing import SignedPackage
 from django_q.tasks import schedule
 
 hook = "tests.jobs.note_hook"
@@ -153,7 +174,10 @@ schedule(
 """
 
 READ_ALL = """
+from django_q.brokers.memory import Memory
 from django_q.models import Schedule
+from django_q.scheduler import scheduler
+from django_q.signing import SignedPackage
 from django_q.tasks import fetch
 {
     row.name: [

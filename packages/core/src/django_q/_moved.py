@@ -2,7 +2,7 @@
 
 `django_q.pusher`, `.worker`, `.monitor`, `.scheduler` and `.monitor_terminal` were the engine.
 They still import; names that live elsewhere are passed on, and the engine's own functions say,
-when they are called, what to use instead.
+when they are called, what to use instead. `scheduler()` alone still does what it did.
 """
 
 from __future__ import annotations
@@ -30,9 +30,6 @@ ENDED = {
         "save_cached": _READ_RESULTS,
         "info": _READ_STATUS,
         "get_ids": _READ_STATUS,
-    },
-    "django_q.scheduler": {
-        "scheduler": "A cluster runs schedules itself; make them with django_q.tasks.schedule()."
     },
     "django_q.monitor_terminal": {
         "monitor": _READ_STATUS,

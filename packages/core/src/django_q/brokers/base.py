@@ -344,10 +344,10 @@ class Broker:
         """The value kept under `key`, or None."""
         return self.cache.get(key) if self.cache is not None else None
 
-    def get_stats(self, pattern: str) -> list[str]:
-        """Every live value; `pattern` is for brokers that can match keys."""
+    def get_stats(self, pattern: str) -> list[str] | None:
+        """Every live value; `pattern` is for brokers that can match keys. None without a cache."""
         if self.cache is None:
-            return []
+            return None
         keys = self.cache.get(Conf.Q_STAT, [])
         found = self.cache.get_many(keys)
         if len(found) < len(keys):

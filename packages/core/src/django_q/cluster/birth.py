@@ -92,18 +92,20 @@ class Parcel:
 
 def get_mp_context() -> Any:
     """What starts the cluster's processes, as `start_method` says."""
-    return context_for(chosen_method())
+    return context_for(_wanted_method())
 
 
 def chosen_method() -> str:
-    """The start method of this site: fork wherever that is possible, unless it says otherwise.
+    """The start method of this site: fork wherever that is possible, unless it says otherwise."""
+    return _wanted_method() or multiprocessing.get_context().get_start_method()
 
-    Not as the platform's default has it: with Python 3.14 that is no longer fork on Linux.
-    """
+
+def _wanted_method() -> str | None:
+    """None for the platform's default, which with Python 3.14 is no longer fork on Linux."""
     possible = multiprocessing.get_all_start_methods()
     chosen = get_settings().start_method
     if chosen is None:
-        return FORK if FORK in possible else multiprocessing.get_context().get_start_method()
+        return FORK if FORK in possible else None
     if chosen not in possible:
         raise ConfigurationError(
             f'Q_CLUSTER["start_method"] is {chosen!r}, which this platform does not have. '
@@ -112,10 +114,10 @@ def chosen_method() -> str:
     return chosen
 
 
-def context_for(method: str) -> Any:
-    """The multiprocessing context of a start method."""
+def context_for(method: str | None) -> Any:
+    """The multiprocessing context of a start method; None for the platform's own."""
     context = multiprocessing.get_context(method)
-    if method == FORK_SERVER:
+    if context.get_start_method() == FORK_SERVER:
         context.set_forkserver_preload(_PRELOADED)
     return context
 
