@@ -501,7 +501,7 @@ class TestPools:
 FORKED = """
 import json, os
 from django_q.brokers import get_broker
-from django_q_broker_redis.connection import connect
+from django_q_broker_redis import server
 
 broker = get_broker()
 broker.ping()  # a connection is open before the fork
