@@ -40,10 +40,11 @@ def entries(count: int) -> list[Entry]:
     return made
 
 
-def clerk_with(pauses: list[float]) -> Clerk:
-    """A clerk that notes its pauses instead of making them, and settles nothing itself."""
+def clerk_with(pauses: list[float], **methods: Any) -> Clerk:
+    """A clerk that notes its pauses instead of making them, and settles nothing itself;
+    `methods` are its broker's."""
     patience = Patience("it", wait=pauses.append, give_up=lambda: False)
-    broker: Any = SimpleNamespace(commits_with=lambda using: False)
+    broker: Any = SimpleNamespace(commits_with=lambda using: False, **methods)
     crew: Any = SimpleNamespace(list_key="queue")
     return Clerk(crew, broker, "default", patience=patience, broker_patience=patience)
 

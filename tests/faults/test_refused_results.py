@@ -63,8 +63,7 @@ def test_a_link_that_the_broker_refuses_holds_up_nobody(pauses: list[float]) -> 
     def refuse(package: Any) -> Any:
         raise UnsupportedByBroker("too large")
 
-    clerk = clerk_with(pauses)
-    clerk.broker = SimpleNamespace(enqueue=refuse)  # type: ignore[assignment]
+    clerk = clerk_with(pauses, enqueue=refuse)
     [entry] = entries(1)
     link = records.Link("queue", "package")
     outcome = entry.outcome._replace(link=link)

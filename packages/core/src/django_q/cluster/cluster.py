@@ -29,10 +29,11 @@ from django_q.cluster.birth import (
 )
 from django_q.cluster.board import Board, is_running
 from django_q.cluster.crew import Crew, leave_nothing_open, set_title
+from django_q.cluster.patience import Patience
 from django_q.cluster.sentinel import END_SECONDS, run_sentinel
 from django_q.cluster.states import status_of
-from django_q.conf import Conf, get_settings
-from django_q.errors import ConfigurationError
+from django_q.conf import Conf, Settings, get_settings
+from django_q.errors import BrokerUnavailable, ConfigurationError
 from django_q.humanhash import humanize
 from django_q.status import Stat
 
@@ -75,7 +76,7 @@ class Cluster:
 
     def __init__(self, broker: Broker | None = None) -> None:
         self.settings = get_settings()
-        self.broker = broker or get_broker()
+        self.broker = broker or reach_broker(self.settings)
         if not self.broker.serves_clusters:
             raise ConfigurationError(
                 f"{self.broker.info()} lives inside one process and cannot feed a cluster: "
@@ -327,3 +328,26 @@ class Cluster:
     @property
     def has_stopped(self) -> bool:
         return self.start_event.is_set() and not self._sentinel_lives()
+
+
+def reach_broker(settings: Settings) -> Broker:
+    """The configured broker, waited for as long as `connect_timeout` says: some clients have to
+    reach their server to be made."""
+    deadline = clock.after(settings.connect_timeout)
+    patience = Patience(
+        f"the broker of {settings.cluster_name}", wait=time.sleep, give_up=lambda: False
+    )
+    while True:
+        try:
+            broker = get_broker()
+        except BrokerUnavailable as error:
+            if clock.now() >= deadline:
+                raise BrokerUnavailable(
+                    f"The broker of {settings.cluster_name} was not reached within "
+                    f"{settings.connect_timeout:g} seconds (connect_timeout): {error}"
+                ) from error
+            patience.lost(error)
+            patience.rest()
+        else:
+            patience.found()
+            return broker

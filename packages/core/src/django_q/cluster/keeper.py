@@ -37,9 +37,7 @@ class Keeper:
         self.next_renewal = 0
         self.seen = -1
         self.renews = crew.broker_class.supports_lease_renewal
-        self.patience = Patience(
-            f"the broker of {crew.list_key}", wait=self.bell.wait, give_up=self.is_done
-        )
+        self.patience = Patience(Outage.of_queue(crew), wait=self.bell.wait, give_up=self.is_done)
         self.is_away = False
         self.thread = threading.Thread(target=self.run, name="keeper", daemon=True)
 

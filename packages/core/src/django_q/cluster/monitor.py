@@ -49,12 +49,13 @@ class Monitor:
             mend=lambda: databases.close(self.using),
         )
         self.broker_patience = Patience(
-            f"the broker of {crew.list_key}", wait=self.bell.wait, give_up=lambda: False
+            f"the broker of {crew.list_key}", wait=self.bell.wait, give_up=self.is_finished
         )
         self.coroner = Coroner(crew, self.patience)
 
     def run(self) -> None:
-        self.boot()
+        if not self.boot():
+            return
         while not self.is_finished():
             batch = self.gather()
             if batch:
@@ -64,10 +65,13 @@ class Monitor:
         self.hooks.finish()
         logger.info("%s stopped monitoring results", self.name)
 
-    def boot(self) -> None:
+    def boot(self) -> bool:
+        """Get ready; False if the cluster stopped before there was a broker to work with."""
         join_crew(self.name, "monitor")
+        self.broker_patience.outage = Outage.of_queue(self.crew)
         broker = self.broker_patience.call(self.crew.broker, None, is_contact=False)
-        assert broker is not None, "This patience never gives up."
+        if broker is None:
+            return False
         self.broker = broker
         self.broker_patience.outage = Outage.of_broker(self.crew, broker)
         databases.prepare(self.using)
@@ -81,6 +85,7 @@ class Monitor:
         self.hooks = HookRunner(self.crew, self.decide)
         self.resume_hooks()
         logger.info("%s monitoring at %s", self.name, os.getpid())
+        return True
 
     def is_finished(self) -> bool:
         return bool(self.board.stopping) and self.board.all_committed

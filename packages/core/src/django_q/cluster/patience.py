@@ -28,6 +28,8 @@ logger = logging.getLogger("django-q")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 
+AWAY_BROKER = "away-broker"
+
 CUTS = 1
 """So many failures in a row are no outage: a connection may be cut, and is opened again."""
 
@@ -57,7 +59,18 @@ class Outage:
         using = router.db_for_write(Task)
         if broker.commits_with(using):
             return cls.of_database(crew, using)
-        return cls(f"the broker of {crew.list_key}", crew.board.folder / "away-broker")
+        return cls(_broker_of(crew), crew.board.folder / AWAY_BROKER)
+
+    @classmethod
+    def of_queue(cls, crew: Crew) -> Outage:
+        """What it knows of its broker before there is a broker object, which may take a server.
+
+        Whether that is the database is not known yet of one that commits with databases: of that
+        each process speaks for itself.
+        """
+        if crew.broker_class.is_transactional:
+            return cls(_broker_of(crew))
+        return cls(_broker_of(crew), crew.board.folder / AWAY_BROKER)
 
     def lost(self, error: Exception) -> None:
         """Count a failure, and say so unless somebody did, or it may have been a mere cut."""
@@ -100,6 +113,10 @@ class Outage:
         return False
 
 
+def _broker_of(crew: Crew) -> str:
+    return f"the broker of {crew.list_key}"
+
+
 class Patience:
     """Calls something until it works."""
 
@@ -134,7 +151,7 @@ class Patience:
                 self.lost(error)
                 if self._give_up():
                     return otherwise
-                self._wait(self._pause * random.uniform(0.5, 1.0))
+                self.rest()
                 if self._give_up():
                     return otherwise
             else:
@@ -146,6 +163,10 @@ class Patience:
         self.outage.lost(error)
         self._mend()
         self._pause = min(self._pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
+
+    def rest(self) -> None:
+        """Wait as long as the failures so far ask for."""
+        self._wait(self._pause * random.uniform(0.5, 1.0))
 
     def found(self, is_contact: bool = True) -> None:
         """Count a success; the first one too may end an outage that a predecessor spoke of."""

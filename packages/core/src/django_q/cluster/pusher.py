@@ -32,9 +32,7 @@ class Pusher:
         self.bell = crew.board.pusher_bell
         self.dealer = Dealer(crew.board, crew.settings, crew.broker_class)
         self.keeper = Keeper(crew, self.dealer)
-        self.patience = Patience(
-            f"the broker of {crew.list_key}", wait=self.pause, give_up=self.gives_up
-        )
+        self.patience = Patience(Outage.of_queue(crew), wait=self.pause, give_up=self.gives_up)
         self.born = clock.now()
         self.asked_at = self.born
 

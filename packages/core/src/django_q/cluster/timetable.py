@@ -8,7 +8,7 @@ from typing import Any
 from django.db import router
 
 from django_q.cluster.crew import Crew, join_crew
-from django_q.cluster.patience import Outage
+from django_q.cluster.patience import Outage, Patience
 from django_q.cluster.scheduler import Scheduler
 from django_q.cluster.states import status_of
 from django_q.models import Task
@@ -30,13 +30,22 @@ def run_scheduler(name: str, crew: Crew) -> None:
             "status": status_of(board),
         }
 
-    broker = crew.broker()
+    def stopping() -> bool:
+        return bool(board.stopping)
+
+    def wait(seconds: float) -> None:
+        bell.wait(seconds, stopping)
+
+    patience = Patience(Outage.of_queue(crew), wait=wait, give_up=stopping)
+    broker = patience.call(crew.broker, None, is_contact=False)
+    if broker is None:
+        return
     Scheduler(
         crew.settings,
         broker,
         snapshot,
-        stopping=lambda: bool(board.stopping),
-        wait=lambda seconds: bell.wait(seconds, lambda: board.stopping),
+        stopping=stopping,
+        wait=wait,
         database=Outage.of_database(crew, router.db_for_write(Task)),
         queue=Outage.of_broker(crew, broker),
     ).run()
