@@ -16,7 +16,13 @@ from django.utils import timezone
 from django_q import package, signals
 from django_q.brokers import Broker, get_broker
 from django_q.conf import Settings, get_settings, logger
-from django_q.errors import BrokerUnavailable, DjangoQError, TaskRefused, UnsupportedByBroker
+from django_q.errors import (
+    BrokerUnavailable,
+    DjangoQError,
+    EnqueueError,
+    TaskRefused,
+    UnsupportedByBroker,
+)
 from django_q.readiness import explain_database_errors, require_ready
 
 TaskDict = dict[str, Any]
@@ -69,9 +75,10 @@ def deliver(
         try:
             # Made in here: a client may contact its server when it is made.
             _put_all(broker or get_broker(tasks[0].get("cluster")), signed)
-        except BrokerUnavailable as error:
-            if not left:
+        except (BrokerUnavailable, EnqueueError) as error:
+            if not left or not _is_outage(error):
                 raise
+            tasks = tasks[_accepted(error) :]
             logger.warning("%s for the broker: %s", _who_waits(tasks), error)
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, LONGEST_PAUSE)
@@ -86,6 +93,15 @@ def _put_all(broker: Broker, signed: list[str]) -> None:
         put(broker, signed[0])
     else:
         put_many(broker, signed)
+
+
+def _is_outage(error: Exception) -> bool:
+    return isinstance(error, BrokerUnavailable) or isinstance(error.__cause__, BrokerUnavailable)
+
+
+def _accepted(error: Exception) -> int:
+    """How many of a batch the broker had taken when it was lost."""
+    return len(error.accepted) if isinstance(error, EnqueueError) else 0
 
 
 def _who_waits(tasks: list[TaskDict]) -> str:
