@@ -15,6 +15,9 @@ LOGICAL_DATABASE = 1
 """Of a Redis that other tests use as well: it is a project's own while that lives."""
 
 
+LOOK = "return {redis.call('HGETALL', KEYS[1]), redis.call('LLEN', KEYS[2])}"
+
+
 class Package(NamedTuple):
     """What the broker says of one package."""
 
@@ -82,10 +85,9 @@ class RedisQueue(Queue):
     def packages(self) -> list[Package]:
         list_key = f"django_q:{NAME}:q"
         with self._connect() as client:
-            pipeline = client.pipeline()
-            pipeline.hgetall(f"{{{list_key}}}:claims")
-            pipeline.llen(list_key)
-            records, new = pipeline.execute()
+            # A script, because a server without memory lets nobody else look at two things at once.
+            claims, new = client.eval(LOOK, 2, f"{{{list_key}}}:claims", list_key)
+        records = dict(zip(claims[::2], claims[1::2], strict=True))
         known = [record.split() for _, record in sorted(records.items())]
         claimed = [
             Package(claim != "0", int(lapses), int(attempts))
