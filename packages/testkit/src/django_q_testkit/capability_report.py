@@ -28,7 +28,7 @@ class Column:
     title: str
     broker: str = ""
     info: str = ""
-    declared: dict[str, Any] = field(default_factory=dict)
+    declared: dict[str, str] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, seen: dict[str, Any], outcome: str) -> None:
@@ -43,14 +43,8 @@ class Column:
         return "/".join(map(str, counts)) if any(counts) else ""
 
     def cells(self, capabilities: Iterable[str]) -> list[str]:
-        declared = [f"{word(self.declared[name])} {self.count(name)}" for name in capabilities]
+        declared = [f"{self.declared[name]} {self.count(name)}" for name in capabilities]
         return [self.title, self.info or self.broker, *declared, self.count("")]
-
-
-def word(declared: Any) -> str:
-    if isinstance(declared, bool):
-        return "yes" if declared else "no"
-    return "no limit" if declared is None else str(declared)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -84,9 +78,8 @@ def collected(terminalreporter: pytest.TerminalReporter) -> list[Column]:
         for report in terminalreporter.stats.get(category, []):
             seen = getattr(report, ATTRIBUTE, None)
             if seen is not None:
-                where = report.nodeid.partition(f"::{seen['class']}::")[0]
-                column = columns.setdefault(f"{where}::{seen['class']}", Column(seen["class"]))
-                column.add(seen, outcome)
+                where = report.nodeid.rpartition("::")[0]
+                columns.setdefault(where, Column(seen["class"])).add(seen, outcome)
     return [columns[name] for name in sorted(columns)]
 
 

@@ -22,12 +22,12 @@ class Asked:
     def forget(self) -> None:
         self.broker = ""
         self.info = ""
-        self.declared: dict[str, Any] = {}
+        self.declared: dict[str, str] = {}
         self.capabilities: set[str] = set()
 
     def made(self, broker: Broker) -> None:
         self.broker = type(broker).__name__
-        self.declared = {name: getattr(broker, name) for name in CAPABILITIES}
+        self.declared = {name: word(getattr(broker, name)) for name in CAPABILITIES}
 
     def about(self, *capabilities: str) -> None:
         self.capabilities |= set(capabilities)
@@ -40,6 +40,12 @@ class Asked:
             "declared": self.declared,
             "capabilities": sorted(self.capabilities),
         }
+
+
+def word(declared: bool | float | None) -> str:
+    if isinstance(declared, bool):
+        return "yes" if declared else "no"
+    return "no limit" if declared is None else str(declared)
 
 
 asked = Asked()
