@@ -12,6 +12,7 @@ from django_q import package, records
 from django_q.brokers.memory import Memory
 from django_q.cluster.scheduler import Scheduler
 from django_q.conf import get_settings
+from django_q.errors import BrokerUnavailable
 from django_q.models import ClusterStatus, OrmQ, Schedule, Task
 from django_q.status import Stat
 
@@ -48,6 +49,28 @@ class Flaky(Memory):
 
     def ping(self):
         return not self.is_away
+
+
+class Unavailable(Flaky):
+    """A broker that says of itself that its server is away, and keeps the status there too."""
+
+    keeps_stats = True
+
+    def answer(self):
+        if self.is_away:
+            raise BrokerUnavailable("no answer")
+        return True
+
+    def enqueue(self, package, **options):
+        self.answer()
+        return super().enqueue(package, **options)
+
+    def set_stat(self, key, value, timeout):
+        self.answer()
+        super().set_stat(key, value, timeout)
+
+    def ping(self):
+        return self.answer()
 
 
 class ORM:
@@ -460,6 +483,27 @@ def test_a_broker_that_is_away_is_logged_once_and_costs_no_occurrence(flaky, sta
     assert len({task["id"] for task in queued(flaky)}) == len(queued(flaky)) == 20
     assert len(errors) == 1
     assert caplog.text.count("can queue what is due again") == 1
+
+
+def test_an_unavailable_broker_is_spoken_of_once_for_all_duties(start, clock, caplog):
+    caplog.set_level(logging.INFO, "django-q")
+    for _ in range(20):
+        plan(schedule_type="D")
+    unavailable = Unavailable(f"queue-{uuid4().hex[:8]}")
+    scheduler = start(unavailable)
+    unavailable.is_away = True
+    run_for(scheduler, clock, 120)
+
+    unavailable.is_away = False
+    run_for(scheduler, clock, 30)
+
+    assert len({task["id"] for task in queued(unavailable)}) == len(queued(unavailable)) == 20
+    said = [record.getMessage() for record in caplog.records if "broker" in record.getMessage()]
+    assert said == [
+        "Lost the broker, trying again: BrokerUnavailable: no answer",
+        "Found the broker again",
+    ]
+    assert "trying again" not in caplog.text.replace(said[0], "")
 
 
 def test_a_database_that_is_away_is_logged_once_and_waited_out(
