@@ -38,7 +38,12 @@ class Redis(Server):
             "dir": str(self.folder),
             "daemonize": "no",
         }
-        arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
+        # Each word by itself: Redis 6 takes two in one argument for one.
+        arguments = [
+            part
+            for name, value in settings.items()
+            for part in (f"--{name}", *(value.split() or [value]))
+        ]
         return [self.executable, *arguments]
 
     def answers(self) -> Any:

@@ -196,6 +196,11 @@ class TestWhatIsKept:
         assert broker.enqueue("first") == 1
         assert broker.enqueue_many(["second", "third"]) == [2, 3]
 
+    def test_a_broker_is_made_from_the_key_of_another(self, broker: Redis) -> None:
+        assert Redis(broker.list_key).list_key == broker.list_key
+        assert Redis("name").list_key == "django_q:name:q"
+        assert Redis().list_key == "django_q:tests:q"
+
     def test_nothing_but_the_last_number_is_left_of_what_is_done(self, broker: Redis) -> None:
         later = datetime.now(UTC) + timedelta(hours=1)
         broker.enqueue_many(["bare", "bare"])
