@@ -194,7 +194,7 @@ class Model:
         if self.broker.supports_receipts:
             self.leased(package, lease, moment)
         else:
-            self.is_gone(package)
+            self.done_with(package)
         return package.claim
 
     def check_identity(self, package: Expected, delivery: Delivery) -> None:
@@ -235,7 +235,7 @@ class Model:
             moment.ended + seconds + self.bench.lease * SOON_AFTER_ITS_END,
         )
 
-    def is_gone(self, package: Expected) -> None:
+    def done_with(self, package: Expected) -> None:
         package.is_gone = True
         package.comes(NEVER, NEVER)
 
@@ -278,7 +278,7 @@ class Model:
                 self.check_refused(claim, refused, "acknowledged")
             elif not self.is_doubtful(package, moment):
                 self.check_taken(claim, refused, "acknowledged")
-                self.is_gone(package)
+                self.done_with(package)
 
     def extended(
         self,
