@@ -46,7 +46,7 @@ def clerk_with(pauses: list[float], **methods: Any) -> Clerk:
     patience = Patience("it", wait=pauses.append, give_up=lambda: False)
     broker: Any = SimpleNamespace(commits_with=lambda using: False, **methods)
     crew: Any = SimpleNamespace(list_key="queue")
-    return Clerk(crew, broker, "default", patience=patience, broker_patience=patience)
+    return Clerk(crew, broker, "default", patience=patience)
 
 
 @pytest.mark.django_db

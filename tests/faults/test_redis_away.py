@@ -161,6 +161,31 @@ async_task("tests.jobs.ok", "late", task_name="late")
 """
 
 
+def test_chains_that_a_full_redis_holds_up_hold_up_nobody_else(
+    project: Project, redis_server: Redis
+) -> None:
+    expected = labels(60)
+    project.configure(SETTINGS)
+    project.run(
+        "from django_q.tasks import async_chain\n"
+        "async_chain([('tests.jobs.ok', (label,), {'task_name': label})"
+        " for label in ('one', 'two', 'three')])"
+    )
+    enqueue(project, expected, "tests.jobs.ok")
+    chaos = Chaos(project, seed=0)
+    redis_server.run_command("CONFIG", "SET", "maxmemory", "1")
+    try:
+        cluster = chaos.start()
+        project.wait_until(lambda: len(project.queue.packages()) == 1, what="the chain alone")
+        assert_each_ran_once(project, ["one", *expected])
+        chaos.kill_one("monitor")
+    finally:
+        redis_server.run_command("CONFIG", "SET", "maxmemory", "0")
+
+    assert_each_ran_once(project, ["one", "two", "three", *expected])
+    assert_all_is_over(project, cluster)
+
+
 def test_failed_attempts_are_released_by_a_full_redis(
     project: Project, redis_server: Redis
 ) -> None:

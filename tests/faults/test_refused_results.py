@@ -9,6 +9,7 @@ from django.db import OperationalError
 
 from django_q import records
 from django_q.cluster.lane import Action, Report, Verdict
+from django_q.cluster.links import Links
 from django_q.cluster.monitor import MOST_CHARACTERS, Monitor
 from django_q.errors import UnsupportedByBroker
 from django_q.models import Task
@@ -70,9 +71,10 @@ def test_a_link_that_the_broker_refuses_holds_up_nobody(pauses: list[float]) -> 
     entry.report = Report(Verdict.FINISHED, Action.ACKNOWLEDGE, 0, outcome)
     entry.recorded = records.Recorded.NEW
 
-    clerk.enqueue_links([entry])
+    links = Links(clerk.patience)
+    links.add(entry)
 
-    assert pauses == []
+    assert links.queue(clerk.enqueue_link) == [entry]
 
 
 def test_the_size_of_an_entry_is_that_of_its_columns() -> None:

@@ -6,7 +6,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, OperationalError, ProgrammingError
@@ -33,6 +32,10 @@ class Entry:
     receipt: Any = field(init=False)
     original: Report | None = None
     """What was reported, where the database refused it."""
+    awaits_link: bool = False
+    """Is the next task of its chain not queued yet?"""
+    is_put_off: bool = False
+    """Was it left undecided for that?"""
 
     def __post_init__(self) -> None:
         self.receipt = self.lane.receipt(self.number)
@@ -89,13 +92,11 @@ class Clerk:
         using: str,
         *,
         patience: Patience,
-        broker_patience: Patience,
     ) -> None:
         self.crew = crew
         self.broker = broker
         self.using = using
         self.patience = patience
-        self.broker_patience = broker_patience
         self.shares_transaction = broker.commits_with(using)
         self._brokers = {crew.list_key: broker}
 
@@ -195,15 +196,14 @@ class Clerk:
             self._brokers[list_key] = self.crew.broker_class(list_key)
         return self._brokers[list_key]
 
-    def enqueue_links(self, written: list[Entry]) -> None:
-        """Queue the next tasks of chains, where the broker is not in the results' transaction."""
-        if self.shares_transaction:
-            return
-        for entry in written:
-            if entry.report.outcome is not None and entry.counts and entry.outcome.link:
-                self.broker_patience.call(partial(self.enqueue_link, entry.outcome.link), None)
+    def has_link(self, entry: Entry) -> bool:
+        """Is a task to be queued that the results' transaction has not queued?"""
+        if self.shares_transaction or entry.report.outcome is None:
+            return False
+        return entry.counts and entry.outcome.link is not None
 
     def enqueue_link(self, link: records.Link) -> None:
+        """Queue the next task of a chain; raises while the broker does not take it."""
         try:
             self.broker_of(link.list_key).enqueue(link.package)
         except BrokerUnavailable:

@@ -54,6 +54,8 @@ class Action(IntEnum):
     """The broker knows already, or presents it again by itself."""
     HOLD = 6
     """Its hook runs: keep the lease until another action follows."""
+    AWAIT_LINK = 7
+    """The next task of its chain is not queued yet: the same."""
 
 
 class State(IntEnum):

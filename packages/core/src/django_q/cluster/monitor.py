@@ -18,6 +18,7 @@ from django_q.cluster.coroner import COMMIT_DEATHS, Coroner
 from django_q.cluster.crew import Crew, guarded, join_crew
 from django_q.cluster.hooks import HookRunner
 from django_q.cluster.lane import Action, Lane, Report, State, Verdict
+from django_q.cluster.links import Links
 from django_q.cluster.patience import Outage, Patience
 from django_q.cluster.ring import Torn
 from django_q.cluster.settlement import identify
@@ -51,17 +52,19 @@ class Monitor:
         self.broker_patience = Patience(
             f"the broker of {crew.list_key}", wait=self.bell.wait, give_up=self.is_finished
         )
+        self.links = Links(self.broker_patience)
         self.coroner = Coroner(crew, self.patience)
 
     def run(self) -> None:
         if not self.boot():
             return
         while not self.is_finished():
+            self.queue_links()
             batch = self.gather()
             if batch:
                 self.commit(batch)
             else:
-                self.bell.wait(1.0, self.has_work)
+                self.bell.wait(self.links.nap(), self.has_work)
         self.hooks.finish()
         logger.info("%s stopped monitoring results", self.name)
 
@@ -80,15 +83,14 @@ class Monitor:
             broker,
             self.using,
             patience=self.patience,
-            broker_patience=self.broker_patience,
         )
         self.hooks = HookRunner(self.crew, self.decide)
-        self.resume_hooks()
+        self.resume()
         logger.info("%s monitoring at %s", self.name, os.getpid())
         return True
 
     def is_finished(self) -> bool:
-        return bool(self.board.stopping) and self.board.all_committed
+        return bool(self.board.stopping) and self.board.all_committed and not self.links
 
     # Gathering
 
@@ -148,13 +150,32 @@ class Monitor:
     def commit(self, batch: list[Entry]) -> None:
         """Record a batch, and say what is to become of each of its packages."""
         for written in self.clerk.write(batch):
-            self.clerk.enqueue_links(written)
+            for entry in written:
+                if self.clerk.has_link(entry):
+                    self.links.add(entry)
+            self.queue_links()
             self.collate(written)
             for entry in written:
                 self.cache(entry)
                 self.log(entry)
-                self.decide_on(entry)
+                if entry.awaits_link:
+                    self.put_off(entry)
+                else:
+                    self.decide_on(entry)
             self.advance(written)
+
+    def queue_links(self) -> None:
+        """Queue the next tasks of chains, and settle those that waited for that."""
+        for entry in self.links.queue(self.clerk.enqueue_link):
+            if entry.is_put_off:
+                self.decide_on(entry)
+                self.tell_the_keeper()
+
+    @staticmethod
+    def put_off(entry: Entry) -> None:
+        """Keep a package claimed until the next task of its chain is queued."""
+        entry.is_put_off = True
+        entry.lane.set_action(entry.number, Action.AWAIT_LINK)
 
     # Deciding
 
@@ -178,21 +199,36 @@ class Monitor:
     def decide(self, lane: Lane, number: int, action: Action) -> None:
         """Called by the hook thread when a held package may be settled."""
         lane.set_action(number, action)
+        self.tell_the_keeper()
+
+    def tell_the_keeper(self) -> None:
         self.board.decisions += 1
         self.board.keeper_bell.ring()
 
-    def resume_hooks(self) -> None:
-        """Run the hooks that an earlier monitor had in its hands when it died."""
+    def resume(self) -> None:
+        """Take over the hooks and the links that an earlier monitor had in its hands."""
         for lane in self.board.lanes:
             for number in range(lane.settled + 1, lane.committed + 1):
-                if lane.state(number) == State.HELD and lane.action(number)[0] == Action.HOLD:
-                    report = lane.kept_report(number) or self.recollection(lane, number)
-                    self.hooks.add(lane, number, report)
+                if lane.state(number) == State.HELD:
+                    self.resume_one(lane, number, lane.action(number)[0])
+
+    def resume_one(self, lane: Lane, number: int, action: int) -> None:
+        if action not in (Action.HOLD, Action.AWAIT_LINK):
+            return
+        report = lane.kept_report(number) or self.recollection(lane, number)
+        if action == Action.HOLD:
+            self.hooks.add(lane, number, report)
+            return
+        entry = Entry(lane, number, report, is_put_off=True)
+        if entry.report.outcome is not None and entry.outcome.link:
+            self.links.add(entry)
+        else:
+            self.decide_on(entry)
 
     def recollection(self, lane: Lane, number: int) -> Report:
-        """What a hook needs of a task whose report is no longer there: its id, its hook."""
+        """What is still due of a task whose report is no longer there: its hook, its link."""
         task = identify(lane.delivery(number).package)
-        assert task is not None, "Only a task that was read can have asked for a hook."
+        assert task is not None, "Only a task that was read can have asked for either."
         outcome = execution.known(task, self.crew.settings)
         return Report(Verdict.KNOWN, Action.ACKNOWLEDGE, 0, outcome)
 

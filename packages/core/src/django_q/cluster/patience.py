@@ -139,6 +139,11 @@ class Patience:
     def is_away(self) -> bool:
         return self._pause > 0
 
+    @property
+    def pause(self) -> float:
+        """Seconds to wait before the next try, but for the jitter."""
+        return self._pause
+
     def call(self, work: Callable[[], T], otherwise: T, *, is_contact: bool = True) -> T:
         """What `work` returns, or `otherwise` when told to give up meanwhile.
 
