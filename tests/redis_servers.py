@@ -65,7 +65,7 @@ class Redis(Server):
         address: dict[str, Any] = {"host": "127.0.0.1", "port": self.port}
         return redis.Redis(decode_responses=True, **address | options)
 
-    def run_command(self, *command: str) -> Any:
+    def run_command(self, *command: Any) -> Any:
         """Run one command over a connection of its own."""
         with contextlib.closing(self.connect(socket_timeout=5)) as client:
             return client.execute_command(*command)
@@ -213,6 +213,27 @@ class RedisCluster:
     def settings(self, **extra: Any) -> dict[str, Any]:
         """Return what `Q_CLUSTER["redis"]` says of it."""
         return {"startup_nodes": [list(node.address) for node in self.nodes]} | extra
+
+    def node_of(self, key: str) -> Redis:
+        """Return the node that has this key."""
+        slot = self._slot(key)
+        found = next(port for first, last, port in self._slots() if first <= slot <= last)
+        return next(node for node in self.nodes if node.port == found)
+
+    def move(self, key: str, target: Redis) -> None:
+        """Give the slot of this key, which must be empty, to another node."""
+        identity = target.run_command("CLUSTER", "MYID")
+        for node in (target, *(node for node in self.nodes if node is not target)):
+            node.run_command("CLUSTER", "SETSLOT", self._slot(key), "NODE", identity)
+
+    def _slot(self, key: str) -> int:
+        return int(self.nodes[0].run_command("CLUSTER", "KEYSLOT", key))
+
+    def _slots(self) -> list[tuple[int, int, int]]:
+        found = self.nodes[0].run_command("CLUSTER", "SLOTS")
+        if isinstance(found, dict):
+            return [(*ends, each["primary"][1]) for ends, each in found.items()]
+        return [(each[0], each[1], each[2][1]) for each in found]
 
     def close(self) -> None:
         """Kill all and remove what they stored."""

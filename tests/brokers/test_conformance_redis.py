@@ -33,11 +33,25 @@ def cluster() -> Iterator[redis_servers.RedisCluster]:
     servers.close()
 
 
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[redis_servers.Valkey]:
+    """Yield a Valkey."""
+    server = redis_servers.Valkey()
+    server.start()
+    yield server
+    server.close()
+
+
 class OnRedis(BrokerConformance):
     """The broker on a server that a fixture names."""
 
     def make_broker(self, list_key: str) -> Broker:
         return Redis(list_key)
+
+    @pytest.fixture(autouse=True)
+    def _time_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let a broker look each time: nothing rings where times are moved behind its back."""
+        monkeypatch.setattr("django_q_broker_redis.broker.QUIET_SECONDS", 0)
 
     def elapse(self, broker: Broker, seconds: float) -> None:
         """Move all times of the queue into the past instead of waiting."""
@@ -61,6 +75,28 @@ class TestRedis(OnRedis):
     @pytest.fixture(autouse=True)
     def _queue(self, redis_server: redis_servers.Redis, settings: Settings) -> None:
         q_cluster(settings, redis_server.settings())
+
+
+class TestValkey(OnRedis):
+    """The same on Valkey."""
+
+    @pytest.fixture(autouse=True)
+    def _queue(self, valkey: redis_servers.Valkey, settings: Settings) -> None:
+        q_cluster(settings, valkey.settings())
+
+
+class TestRedisOfACache(OnRedis):
+    """By the connection of a cache of django-redis."""
+
+    @pytest.fixture(autouse=True)
+    def _queue(self, redis_server: redis_servers.Redis, settings: Settings) -> None:
+        pytest.importorskip("django_redis", reason="pip install django-redis")
+        url = f"redis://127.0.0.1:{redis_server.port}/5"
+        settings.CACHES = {
+            "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+            "redis": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url},
+        }
+        settings.Q_CLUSTER = {"name": "tests", "django_redis": "redis"}
 
 
 class TestRedisThatGivesText(OnRedis):

@@ -39,6 +39,15 @@ def encrypted() -> Iterator[redis_servers.EncryptedRedis]:
     server.close()
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[redis_servers.RedisCluster]:
+    """Yield three masters that share the slots."""
+    servers = redis_servers.RedisCluster()
+    servers.start()
+    yield servers
+    servers.close()
+
+
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here may succeed because the longest wait is over."""
@@ -67,6 +76,10 @@ def start(broker: Redis) -> Iterator[Callable[[], Waiting]]:
     yield start
     for claim in started:
         claim.close()
+
+
+def blocked(server: redis_servers.Redis) -> int:
+    return int(server.run_command("INFO", "clients")["blocked_clients"])
 
 
 class Waiting:
@@ -262,6 +275,28 @@ class TestEncrypted:
         encrypted.connect().rpush(broker.list_key, "over tls")
 
         assert claim.outcome() == [b"over tls"]
+
+
+class TestInACluster:
+    def test_it_waits_at_the_server_to_which_its_queue_has_moved(
+        self, cluster: redis_servers.RedisCluster, settings: Settings
+    ) -> None:
+        settings.Q_CLUSTER = {"name": "tests", "redis": cluster.settings()}
+        broker = Redis(f"waiting-{uuid4().hex[:8]}")
+        source = cluster.node_of(broker.list_key)
+        target = next(node for node in cluster.nodes if node is not source)
+        claim = threading.Thread(target=broker.claim, args=(1, LONG), daemon=True)
+        claim.start()
+        until(lambda: blocked(source) == 2)
+
+        cluster.move(broker.list_key, target)
+
+        until(lambda: blocked(target) == 2)
+        Redis(broker.list_key).enqueue("there")
+        claim.join(LONG / 2)
+        assert (blocked(source), Redis(broker.list_key).lock_size()) == (0, 1)
+        broker.delete_queue()
+        broker.close()
 
 
 class TestCosts:
