@@ -14,16 +14,18 @@ import redis
 
 from django_q.brokers.base import IDLE_SECONDS, Broker, Delivery, Package, Receipt
 from django_q.conf import Conf, Settings, get_settings
-from django_q.errors import ConfigurationError, TaskRefused
+from django_q.errors import ConfigurationError, EnqueueError, TaskRefused
 from django_q_broker_redis import server
 from django_q_broker_redis.connection import connect, describe, is_cluster, mistakes
 from django_q_broker_redis.errors import is_outage, unavailable
 from django_q_broker_redis.keys import has_one_slot, list_key_of
 from django_q_broker_redis.leased import LeasedQueue, key_of
-from django_q_broker_redis.waiting import Waiter
+from django_q_broker_redis.waiting import Waiter, Woken
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
 CHECK_SECONDS = 1.0
+QUIET_SECONDS = 5.0
+"""How long a queue that was found empty is taken to be so while nothing rings."""
 STAT_KEYS_AT_ONCE = 1000
 
 
@@ -71,7 +73,8 @@ class Redis(Broker):
         self._queue = LeasedQueue(self.connection, self.list_key)
         self._waiter: Waiter | None = None
         self._is_back_from_outage = False
-        self._lapsed_from = float("-inf")
+        self._lapsed_from = self._quiet_until = float("-inf")
+        self._due_at = float("inf")
 
     def switch_queue(self) -> None:
         self._stop_waiting()
@@ -136,16 +139,34 @@ class Redis(Broker):
     def _claim(self, limit: int, lease: float) -> list[Delivery]:
         deadline = time.monotonic() + IDLE_SECONDS
         while True:
-            if self.supports_receipts:
-                deliveries, due = self._queue.take(limit, lease, self._takes_lapsed(lease))
-            else:
-                deliveries, due = self._take_for_good(limit), None
-            left = deadline - time.monotonic()
-            if deliveries or left <= 0:
-                return deliveries
-            wait = left if due is None else min(left, due)
-            if self._waiting().wait(wait, self.waker, get_settings().poll):
-                return deliveries
+            if time.monotonic() >= self._quiet_until and (found := self._take(limit, lease)):
+                return found
+            left = min(deadline, self._due_at) - time.monotonic()
+            if left <= 0 and time.monotonic() >= deadline:
+                return []
+            woken = self._waiting().wait(left, self.waker, get_settings().poll)
+            if woken is Woken.BY_WAKER:
+                return []
+            if woken is Woken.BY_WORK:
+                self._quiet_until = float("-inf")
+
+    def _take(self, limit: int, lease: float) -> list[Delivery]:
+        """Claim what is there; if that is nothing, note how long there is no need to ask again.
+
+        What comes in rings, so only what others have claimed meanwhile may lapse unheard.
+        """
+        if not self.supports_receipts:
+            return self._take_for_good(limit)
+        takes_lapsed = self._takes_lapsed(lease)
+        deliveries, due = self._queue.take(limit, lease, takes_lapsed)
+        now = time.monotonic()
+        self._due_at = float("inf") if due is None else now + due
+        if not takes_lapsed:
+            self._due_at = min(self._due_at, self._lapsed_from)
+        is_quiet = not deliveries
+        quiet_seconds = min(QUIET_SECONDS, lease / 3) if is_quiet else 0.0
+        self._quiet_until = min(self._due_at, now + quiet_seconds)
+        return deliveries
 
     def _take_for_good(self, limit: int) -> list[Delivery]:
         """Claim as Django Q2 did: what is taken from the list is nowhere but here."""
@@ -278,6 +299,7 @@ class Redis(Broker):
                 yield
         except redis.ConnectionError:
             self._is_back_from_outage = True
+            self._quiet_until = float("-inf")
             self._stop_waiting()
             raise
 
@@ -287,6 +309,11 @@ def explained() -> Iterator[None]:
     """Turn what redis-py raises in an outage into one error that names the server."""
     try:
         yield
+    except EnqueueError as error:
+        if not isinstance(error.__cause__, Exception) or not is_outage(error.__cause__):
+            raise
+        reason = unavailable(describe(), error.__cause__)
+        raise EnqueueError(str(error), error.accepted) from reason
     except Exception as error:
         if not is_outage(error):
             raise

@@ -11,6 +11,7 @@ import os
 import selectors
 import time
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -19,6 +20,16 @@ ASKED_SECONDS = 30
 """How long the server lets one call wait; traffic in between keeps the connection alive."""
 
 DEAF_SECONDS = 1.0
+
+
+class Woken(Enum):
+    """What ended a wait."""
+
+    BY_WORK = auto()
+    """There may be something."""
+    BY_WAKER = auto()
+    BY_TIME = auto()
+    """There is nothing but what has become due or lapsed."""
 
 
 class Bell:
@@ -77,23 +88,27 @@ class Waiter:
         self._bells = [Bell(pool, key) for key in keys]
         self._deaf_until = float("-inf")
 
-    def wait(self, seconds: float, waker: int | None, poll: float) -> bool:
-        """Wait for `seconds`, or until something is there; was it the waker?
+    def wait(self, seconds: float, waker: int | None, poll: float) -> Woken:
+        """Wait for `seconds`, or until something is there.
 
-        A server that does not let us wait, being out of memory, is asked again each `poll`.
+        A server that does not let us wait, being out of memory, may have work each `poll`.
         """
         seconds = max(seconds, 0.0)
         with selectors.DefaultSelector() as selector:
             if waker is not None:
                 selector.register(waker, selectors.EVENT_READ)
-            if self._asks():
+            is_heard = self._asks()
+            if is_heard:
                 for bell in self._bells:
                     selector.register(bell, selectors.EVENT_READ, bell)
             else:
                 seconds = min(seconds, poll)
             rung = [key.data for key, _ in selector.select(seconds)]
-        self._hear([bell for bell in rung if bell is not None])
-        return None in rung
+        bells = [bell for bell in rung if bell is not None]
+        self._hear(bells)
+        if bells or not (is_heard or rung):
+            return Woken.BY_WORK
+        return Woken.BY_WAKER if rung else Woken.BY_TIME
 
     def _asks(self) -> bool:
         if time.monotonic() < self._deaf_until:

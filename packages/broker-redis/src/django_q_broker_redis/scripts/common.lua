@@ -16,7 +16,8 @@
 local list, ready, delayed, leases, claims, packages, counter, wake = unpack(KEYS)
 local call = redis.call
 
-local SOON = 1000
+-- Who waits asks again at least so often, and need not be told of what is due later.
+local SOON = 6000
 
 local function clock()
   local time = call('TIME')
