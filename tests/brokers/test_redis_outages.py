@@ -12,7 +12,7 @@ import redis
 from django.utils import timezone
 from pytest_django import Settings
 
-from django_q.errors import BrokerUnavailable
+from django_q.errors import BrokerUnavailable, EnqueueError
 from django_q_broker_redis.broker import Redis
 from tests import redis_servers
 
@@ -126,6 +126,22 @@ def test_a_full_server_takes_nothing_and_says_what_to_do(
     full: redis_servers.Redis, broker: Redis, receipt: Any, call: Call
 ) -> None:
     assert "is out of memory and takes no more tasks" in complaint_of(broker, receipt, call)
+
+
+def test_a_server_that_fills_up_in_the_middle_of_a_batch_says_what_it_has_taken(
+    server: redis_servers.Redis, broker: Redis
+) -> None:
+    packages = ["x" * 1000] * 5000
+    used = server.run_command("INFO", "memory")["used_memory"]
+    server.run_command("CONFIG", "SET", "maxmemory", str(used + 2_500_000))
+    try:
+        with pytest.raises(EnqueueError) as caught:
+            broker.enqueue_many(packages, priority=1)
+    finally:
+        server.run_command("CONFIG", "SET", "maxmemory", "0")
+
+    assert isinstance(caught.value.__cause__, BrokerUnavailable)
+    assert 0 < len(caught.value.accepted) == broker.queue_size() < len(packages)
 
 
 @pytest.mark.parametrize("call", TAKING.values(), ids=TAKING)
