@@ -5,6 +5,8 @@ import signal
 import sys
 from typing import Any
 
+import pytest
+
 from django_q.cluster import get_mp_context
 from tests.harness import ClusterProcess, Project
 
@@ -160,3 +162,40 @@ def test_a_signal_ends_a_cluster_that_nobody_joins(project: Project) -> None:
 
 def test_clusters_are_forked_whatever_the_default_of_the_platform_is() -> None:
     assert get_mp_context().get_start_method() == "fork"
+
+
+IN_A_TRANSACTION = """\
+import json
+
+import django
+
+django.setup()
+
+from django.db import transaction
+from django_q.cluster import Cluster
+from django_q.models import Schedule
+from django_q.tasks import async_task, result
+
+cluster = Cluster()
+with transaction.atomic():
+    Schedule.objects.create(func="math.sqrt", next_run=None)
+    cluster.start()
+    told = {"count": Schedule.objects.count()}
+told["result"] = result(async_task("math.copysign", 2, -2), wait=20000)
+told["reborn"] = cluster.stat.reincarnations
+cluster.stop()
+print("TOLD " + json.dumps(told))
+"""
+
+
+# Not on SQLite, where a fork inherits the library's own list of who holds which lock.
+@pytest.mark.parametrize("database_name", ["postgresql"], indirect=True)
+@pytest.mark.needs_fork("no other start method could share a connection")
+def test_a_cluster_that_is_started_in_a_transaction_neither_ends_nor_inherits_it(
+    project: Project,
+) -> None:
+    project.configure({"workers": 1})
+
+    told = told_by(project, IN_A_TRANSACTION)
+
+    assert told == {"count": 1, "result": -2, "reborn": 0}

@@ -25,6 +25,7 @@ from typing import Any
 
 import django
 from django.conf import ENVIRONMENT_VARIABLE
+from django.db import connections
 
 from django_q.conf import configure_logging, get_settings, logger
 from django_q.errors import ConfigurationError
@@ -139,10 +140,25 @@ def require_settings_module(method: str) -> None:
 def start(process: BaseProcess, method: str) -> None:
     """Start a process of the cluster, which a signal to the group does not hit unprepared."""
     if method == FORK:
-        process.start()  # it inherits handlers
+        with _connections_kept_back():
+            process.start()  # it inherits handlers
         return
     with _deaf(), _without_main_program():
         process.start()
+
+
+@contextlib.contextmanager
+def _connections_kept_back() -> Iterator[None]:
+    """What is open, because a transaction of the caller's is, is not for the child to use or to
+    close: it finds nothing under these names, and opens connections of its own."""
+    kept = {connection.alias: connection for connection in connections.all(initialized_only=True)}
+    for alias in kept:
+        del connections[alias]
+    try:
+        yield
+    finally:
+        for alias, connection in kept.items():
+            connections[alias] = connection
 
 
 @contextlib.contextmanager

@@ -51,8 +51,13 @@ def set_title(name: str, what: str) -> None:
 
 
 def leave_nothing_open() -> None:
-    """Close every connection before a fork, so that none is shared with a child."""
+    """Close every connection before a fork, so that none is shared with a child.
+
+    One with a transaction of the caller's stays open: `start` keeps it from the child.
+    """
     for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:
+            continue
         connection.close()
         close_pool = getattr(connection, "close_pool", None)
         if close_pool is not None:
