@@ -13,6 +13,7 @@ from django_q.cluster.dealer import Dealer
 from django_q.cluster.keeper import Keeper
 from django_q.cluster.lane import Action, Lane, State
 from django_q.cluster.pusher import Pusher
+from django_q.errors import BrokerUnavailable
 
 
 class Leasing(Broker):
@@ -197,6 +198,19 @@ def test_what_a_broker_that_is_away_was_not_told_stays_unsettled(board: Board) -
 
     with pytest.raises(ValueError, match="expired"):
         settled_by(board, broker).settle()
+
+    assert board.lanes[0].settled == 0
+
+
+def test_what_a_broker_was_not_told_that_answers_but_takes_nothing_stays_unsettled(
+    board: Board,
+) -> None:
+    class Full(Picky):
+        def acknowledge_many(self, receipts: list[Any]) -> list[Any]:
+            raise BrokerUnavailable("not now")
+
+    with pytest.raises(BrokerUnavailable):
+        settled_by(board, Full()).settle()
 
     assert board.lanes[0].settled == 0
 

@@ -19,6 +19,7 @@ from django_q.cluster.crew import Crew
 from django_q.cluster.dealer import Dealer
 from django_q.cluster.lane import Action, Lane, State
 from django_q.cluster.patience import Outage, Patience
+from django_q.errors import BrokerUnavailable
 
 logger = logging.getLogger("django-q")
 
@@ -179,6 +180,9 @@ class Keeper:
         """
         try:
             settle(receipts)
+        except BrokerUnavailable:
+            # Also of a server that answers, but takes nothing: the receipts are as good as before.
+            raise
         except Exception:
             if not self.broker.ping():
                 raise
@@ -188,6 +192,8 @@ class Keeper:
     def tell_of_one(self, settle: Callable[[list[Receipt]], object], receipt: Receipt) -> None:
         try:
             settle([receipt])
+        except BrokerUnavailable:
+            raise
         except Exception as error:
             if not self.broker.ping():
                 raise
