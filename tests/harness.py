@@ -74,7 +74,8 @@ class ClusterProcess:
         self._news = threading.Condition()
         self._closed = False
         self.process = subprocess.Popen(
-            command,
+            # A cluster stops when tests are killed, who can stop it no more.
+            ["setpriv", "--pdeathsig", "TERM", *command],
             cwd=project.path,
             env=env,
             stdin=subprocess.DEVNULL,

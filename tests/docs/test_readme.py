@@ -10,7 +10,13 @@ from tests.harness import ROOT
 
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "changelog.d/*.md", "packages/*/README.md", "examples/*/README.md")
+    for pattern in (
+        "*.md",
+        "docs/*.md",
+        "changelog.d/*.md",
+        "packages/*/README.md",
+        "examples/*/README.md",
+    )
     for path in ROOT.glob(pattern)
 )
 
