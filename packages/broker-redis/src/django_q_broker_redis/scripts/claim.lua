@@ -30,15 +30,17 @@ local function promote(from)
   call('ZADD', ready, unpack(ranked))
 end
 
-local function lease_out(numbers, bodies, records)
-  local stored, ends = {}, {}
+-- `counts` has lapses and attempts of each package in turn; new ones have neither.
+local function lease_out(numbers, bodies, records, counts)
+  local stored, ends, lease_end = {}, {}, plain(now + lease)
+  local place = #answer
   for i, number in ipairs(numbers) do
     stored[2 * i - 1], stored[2 * i] = number, records[i]
-    ends[2 * i - 1], ends[2 * i] = plain(now + lease), number
-    local _, lapses, attempts = parse(records[i])
-    local place = #answer
+    ends[2 * i - 1], ends[2 * i] = lease_end, number
     answer[place + 1], answer[place + 2] = number, bodies[i]
-    answer[place + 3], answer[place + 4] = lapses, attempts
+    answer[place + 3] = counts and counts[2 * i - 1] or 0
+    answer[place + 4] = counts and counts[2 * i] or 0
+    place = place + 4
   end
   call('HSET', claims, unpack(stored))
   call('ZADD', leases, unpack(ends))
@@ -55,12 +57,15 @@ local function take_ready(low, high, count)
   call('ZREM', ready, unpack(numbers))
   local records = call('HMGET', claims, unpack(numbers))
   local bodies = call('HMGET', packages, unpack(numbers))
-  local found, found_bodies, found_records, lost = {}, {}, {}, {}
+  local found, found_bodies, found_records, counts, lost = {}, {}, {}, {}, {}
   for i, number in ipairs(numbers) do
     if bodies[i] then
       local earlier, lapses, attempts, priority = parse(records[i] or UNKNOWN)
-      found[#found + 1], found_bodies[#found + 1] = number, bodies[i]
-      found_records[#found] = record_of(claim, lapses + (earlier == '0' and 0 or 1), attempts, priority)
+      lapses = lapses + (earlier == '0' and 0 or 1)
+      local n = #found + 1
+      found[n], found_bodies[n] = number, bodies[i]
+      found_records[n] = record_of(claim, lapses, attempts, priority)
+      counts[2 * n - 1], counts[2 * n] = lapses, attempts
     else
       lost[#lost + 1] = number
     end
@@ -69,7 +74,7 @@ local function take_ready(low, high, count)
     call('HDEL', claims, unpack(lost))
   end
   if #found > 0 then
-    lease_out(found, found_bodies, found_records)
+    lease_out(found, found_bodies, found_records, counts)
   end
   return #found
 end
@@ -80,10 +85,10 @@ local function take_new(count)
     return 0
   end
   local numbers = new_numbers(#bodies, string.sub(claim, 1, 8))
-  local stored, records = {}, {}
+  local stored, records, record = {}, {}, record_of(claim, 0, 0, 0)
   for i, body in ipairs(bodies) do
     stored[2 * i - 1], stored[2 * i] = numbers[i], body
-    records[i] = record_of(claim, 0, 0, 0)
+    records[i] = record
   end
   call('HSET', packages, unpack(stored))
   lease_out(numbers, bodies, records)

@@ -77,9 +77,10 @@ end
 local function held_from(first)
   local numbers, marks = {}, {}
   for i = first, #ARGV do
-    local number, claim = string.match(ARGV[i], '^(.-)%.(.*)$')
-    numbers[#numbers + 1] = number or ARGV[i]
-    marks[#marks + 1] = (claim or '') .. ' '
+    local receipt = ARGV[i]
+    local dot = string.find(receipt, '.', 1, true) or #receipt + 1
+    numbers[i - first + 1] = string.sub(receipt, 1, dot - 1)
+    marks[i - first + 1] = string.sub(receipt, dot + 1) .. ' '
   end
   local held, records, refused = {}, {}, {}
   if #numbers == 0 then
