@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="fork",
         help="how the clusters of projects start their processes",
     )
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run three tests on two cores: those of clusters wait more than they compute."""
+    cores = os.cpu_count() or 1
+    return cores + cores // 2
 
 
 def pytest_configure(config: pytest.Config) -> None:
