@@ -1,4 +1,4 @@
-"""The queue's table on private servers, known to Django as the alias `queue`."""
+"""Servers of queues: a database known to Django as the alias `queue`, and Redis in every form."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from django_q.models import OrmQ
 from django_q_broker_orm.broker import ORM
+from tests import redis_servers
 from tests.brokers.orm_database import create_table, registered
 from tests.servers import MariaDB, PostgreSQL, missing
 
@@ -97,3 +98,39 @@ def broker(queue: str) -> Iterator[ORM]:
     broker.join_cluster()
     yield broker
     broker.close()
+
+
+@pytest.fixture(scope="session")
+def watched() -> Iterator[redis_servers.WatchedRedis]:
+    """Yield a master, its replica and their Sentinels."""
+    servers = redis_servers.WatchedRedis()
+    servers.start()
+    yield servers
+    servers.close()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[redis_servers.RedisCluster]:
+    """Yield three masters that share the slots."""
+    servers = redis_servers.RedisCluster()
+    servers.start()
+    yield servers
+    servers.close()
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[redis_servers.Valkey]:
+    """Yield a Valkey."""
+    server = redis_servers.Valkey()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def encrypted() -> Iterator[redis_servers.EncryptedRedis]:
+    """Yield a server that speaks nothing but TLS."""
+    server = redis_servers.EncryptedRedis()
+    server.start()
+    yield server
+    server.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,33 +12,6 @@ from django_q_broker_redis.broker import Redis
 from django_q_broker_redis.keys import keys_of
 from django_q_testkit import BrokerConformance
 from tests import redis_servers
-
-
-@pytest.fixture(scope="module")
-def watched() -> Iterator[redis_servers.WatchedRedis]:
-    """Yield a master, its replica and their Sentinels."""
-    servers = redis_servers.WatchedRedis()
-    servers.start()
-    yield servers
-    servers.close()
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[redis_servers.RedisCluster]:
-    """Yield three masters that share the slots."""
-    servers = redis_servers.RedisCluster()
-    servers.start()
-    yield servers
-    servers.close()
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[redis_servers.Valkey]:
-    """Yield a Valkey."""
-    server = redis_servers.Valkey()
-    server.start()
-    yield server
-    server.close()
 
 
 class OnRedis(BrokerConformance):

@@ -34,33 +34,6 @@ SECRET = "s3cret%/word"
 
 
 @pytest.fixture(scope="module")
-def watched() -> Iterator[redis_servers.WatchedRedis]:
-    """Yield a master, its replica and their Sentinels."""
-    servers = redis_servers.WatchedRedis()
-    servers.start()
-    yield servers
-    servers.close()
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[redis_servers.RedisCluster]:
-    """Yield three masters that share the slots."""
-    servers = redis_servers.RedisCluster()
-    servers.start()
-    yield servers
-    servers.close()
-
-
-@pytest.fixture(scope="module")
-def encrypted() -> Iterator[redis_servers.EncryptedRedis]:
-    """Yield a server that speaks nothing but TLS."""
-    server = redis_servers.EncryptedRedis()
-    server.start()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def on_socket() -> Iterator[redis_servers.Redis]:
     """Yield a server that has a Unix socket too, in its folder."""
     server = redis_servers.Redis(unixsocket="redis.sock", unixsocketperm="777")

@@ -22,15 +22,6 @@ def forgetful() -> Iterator[Redis]:
     server.close()
 
 
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[Valkey]:
-    """Yield a Valkey."""
-    server = Valkey()
-    server.start()
-    yield server
-    server.close()
-
-
 def use(settings: Settings, server: Redis) -> None:
     settings.Q_CLUSTER = {"name": "tests", "redis": server.settings()}
 

@@ -30,24 +30,6 @@ redis.Redis(host="127.0.0.1", port=int(port)).rpush(key, package)
 LONG = 60
 
 
-@pytest.fixture(scope="module")
-def encrypted() -> Iterator[redis_servers.EncryptedRedis]:
-    """Yield a server that speaks nothing but TLS."""
-    server = redis_servers.EncryptedRedis()
-    server.start()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[redis_servers.RedisCluster]:
-    """Yield three masters that share the slots."""
-    servers = redis_servers.RedisCluster()
-    servers.start()
-    yield servers
-    servers.close()
-
-
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here may succeed because the longest wait is over."""

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from django_q.queues import Queue
     from django_q.signals import pre_enqueue
     from django_q.signing import SignedPackage
+    from django_q.tasks.calls import AsyncTask
     from django_q.tasks.chains import Chain, async_chain
-    from django_q.tasks.enqueue import AsyncTask, _sync, async_task
+    from django_q.tasks.enqueue import _sync, async_task
     from django_q.tasks.groups import (
         count_group,
         count_group_cached,
@@ -87,7 +88,8 @@ _HOMES = {
     "django_q.signals": ("pre_enqueue",),
     "django_q.signing": ("SignedPackage",),
     "django_q.tasks.chains": ("Chain", "async_chain"),
-    "django_q.tasks.enqueue": ("AsyncTask", "async_task", "_sync"),
+    "django_q.tasks.calls": ("AsyncTask",),
+    "django_q.tasks.enqueue": ("async_task", "_sync"),
     "django_q.tasks.groups": (
         "count_group",
         "count_group_cached",
