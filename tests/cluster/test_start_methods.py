@@ -19,8 +19,11 @@ from django_q.errors import ConfigurationError
 from django_q.rules import problem
 from tests.harness import ClusterProcess, Project, wait_gone
 
-METHODS = ["fork", "spawn", "forkserver"]
-ANEW = METHODS[1:]
+ANEW = ["spawn", "forkserver"]
+"""How processes are started that inherit nothing; all other tests fork."""
+
+spawned = pytest.mark.parametrize("method", ["spawn"], indirect=True)
+"""Of what a child is handed in the same way by both: each start costs seconds."""
 
 PROGRAM = """\
 import signal
@@ -54,7 +57,7 @@ raise SystemExit(cluster.join())
 """
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=ANEW)
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -153,6 +156,7 @@ def test_a_signal_to_the_group_under_load_loses_nothing_and_repeats_nothing(
     assert_each_ran_once(project, 300)
 
 
+@spawned
 def test_a_signal_to_the_group_of_a_cluster_that_starts_stops_it(project: Project) -> None:
     cluster = project.start_cluster()
     cluster.wait_for_line("guarding cluster at")
@@ -178,6 +182,7 @@ def test_nothing_outlives_a_main_process_that_was_killed(project: Project) -> No
     assert_nothing_outlives(project, cluster)
 
 
+@spawned
 def test_an_overdue_worker_is_killed_and_its_task_has_failed(project: Project, method: str) -> None:
     project.configure({"start_method": method, "timeout": 0.5, "ack_failures": True})
     enqueue(project, 1, "stubborn", 60)
@@ -190,6 +195,7 @@ def test_an_overdue_worker_is_killed_and_its_task_has_failed(project: Project, m
     assert cluster.stop() == 0
 
 
+@spawned
 def test_a_program_that_a_task_starts_has_the_usual_signals(project: Project) -> None:
     (project.path / "programs.py").write_text(PROGRAM)
     project.run("from django_q.tasks import async_task; async_task('programs.handlers')")
@@ -201,6 +207,7 @@ def test_a_program_that_a_task_starts_has_the_usual_signals(project: Project) ->
     assert told == "['SIG_DFL', 'default_int_handler', 'SIG_DFL'] set()"
 
 
+@spawned
 def test_large_packages_and_results_travel(project: Project) -> None:
     project.run(
         "from django_q.tasks import async_task\n"
@@ -217,6 +224,7 @@ def test_large_packages_and_results_travel(project: Project) -> None:
     assert sizes == [300_000] * 2
 
 
+@spawned
 def test_a_script_that_guards_nothing_starts_one_cluster(project: Project) -> None:
     (project.path / "serve.py").write_text(UNGUARDED)
     cluster = ClusterProcess([sys.executable, "serve.py"], project, project.env)

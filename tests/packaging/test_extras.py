@@ -186,11 +186,14 @@ def assert_a_task_goes_through(site: InstalledSite, broker: str, options: dict[s
     assert Path(core).is_relative_to(site.path.parent / "venv")
 
 
-@pytest.mark.parametrize("extra", sorted(EXTRAS.keys() - {"all"}))
+def test_every_extra_is_shown_in_use() -> None:
+    assert USES.keys() == EXTRAS.keys() - {"all"}
+
+
+@pytest.mark.parametrize("extra", sorted(USES.keys() - LIBRARIES.keys()))
 def test_an_extra_is_installed_from_its_wheel_and_used(
     extra: str, wheels: list[Wheel], q_cluster: Callable[[str], dict[str, Any]]
 ) -> None:
-    assert extra in USES, f"Say in USES how the extra {extra!r} is shown to be in use."
     use = USES[extra]
 
     with installed(wheels, extra, *use.beside) as site:
@@ -198,7 +201,7 @@ def test_an_extra_is_installed_from_its_wheel_and_used(
         use.show(site)
 
 
-def test_all_extras_are_installed_and_used_together(
+def test_all_extras_are_installed_and_the_libraries_among_them_used(
     wheels: list[Wheel], q_cluster: Callable[[str], dict[str, Any]]
 ) -> None:
     with installed(wheels, "all") as site:
