@@ -24,7 +24,7 @@ on_every_database = pytest.mark.parametrize(
 
 @on_every_database
 def test_three_clusters_share_the_work_and_do_each_task_once(project: Project) -> None:
-    project.configure({"workers": 1})
+    project.configure({"workers": 1, "save_limit": 0})
     gate = project.gate()
     clusters = [project.start_cluster() for _ in range(3)]
     for cluster in clusters:
