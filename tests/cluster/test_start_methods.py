@@ -168,6 +168,7 @@ def test_a_signal_to_the_group_of_a_cluster_that_starts_stops_it(project: Projec
     assert_nothing_outlives(project, cluster)
 
 
+@spawned
 def test_nothing_outlives_a_main_process_that_was_killed(project: Project) -> None:
     gate = project.gate()
     enqueue(project, 1, "gate", gate.path)
