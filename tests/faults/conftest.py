@@ -2,9 +2,19 @@
 
 import pytest
 
+KINDS = ("sqlite", "postgresql", "redis")
+TWO_WILL_DO = ("test_deaths", "test_stopping")
+"""Whose rows `test_chaos` makes on PostgreSQL as well, where each death costs seconds."""
 
-@pytest.fixture(params=["sqlite", "postgresql", "redis"])
-def database_name(request: pytest.FixtureRequest) -> str:
-    """Say where the project has its results and its queue: one after the other."""
-    name: str = request.param
-    return name
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make each test on one kind of site after the other, unless it says itself on which."""
+    is_given = any(
+        "database_name" in str(mark.args[0])
+        for mark in metafunc.definition.iter_markers("parametrize")
+    )
+    if "database_name" not in metafunc.fixturenames or is_given:
+        return
+    module = metafunc.module.__name__.rpartition(".")[2]
+    kinds = [kind for kind in KINDS if kind != "postgresql" or module not in TWO_WILL_DO]
+    metafunc.parametrize("database_name", kinds, indirect=True)
