@@ -1,4 +1,4 @@
-"""Failures on SQLite, on PostgreSQL, and with the queue in Redis; single deaths not on PostgreSQL."""
+"""Failures on SQLite and PostgreSQL and with the queue in Redis; PostgreSQL sees no single deaths."""
 
 import pytest
 
