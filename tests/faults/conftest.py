@@ -1,4 +1,4 @@
-"""Failures on SQLite and PostgreSQL and with the queue in Redis; PostgreSQL sees no single deaths."""
+"""Failures on SQLite, on PostgreSQL (but for single deaths), and with the queue in Redis."""
 
 import pytest
 
