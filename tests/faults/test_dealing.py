@@ -88,6 +88,20 @@ def test_what_is_in_another_lane_already_is_not_moved_again(board: Board) -> Non
     assert (held(first), held(second), held(third)) == ([], ["a"], [])
 
 
+def test_what_is_dealt_while_others_are_taken_back_stays_where_it_is(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dealer = Dealer(board, SETTINGS, Leasing)
+    lane = board.lanes[0]
+    for key in ("runs", "waits"):
+        lane.put(package(key))
+    lane.started = 1
+    meanwhile = SimpleNamespace(wait=lambda seconds: lane.put(package("new")))
+    monkeypatch.setattr(f"{Dealer.__module__}.threading", SimpleNamespace(Event=lambda: meanwhile))
+
+    assert dealer.recall(lane) == [2]
+
+
 def test_what_lapsed_before_is_alone_in_its_lane(board: Board) -> None:
     dealer = Dealer(board, SETTINGS, Leasing)
 

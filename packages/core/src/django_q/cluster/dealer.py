@@ -187,9 +187,10 @@ class Dealer:
         `started` read once that store must be visible. So what lies above is not started and
         never will be; the one at `started` is decided by its report.
         """
-        lane.voided = lane.written
+        last = lane.voided = lane.written
         threading.Event().wait(LOOK_SECONDS)
-        return [n for n in self.unsettled(lane) if n > lane.started]
+        # What the other thread has dealt meanwhile lies above, and may start.
+        return [n for n in self.unsettled(lane) if lane.started < n <= last]
 
     def stuck_lanes(self) -> list[Lane]:
         """Lanes with packages behind one that takes its time, while another worker is idle."""
