@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
 
@@ -21,76 +22,17 @@ from django.utils.translation import gettext_lazy as _
 
 from django_q.errors import ConfigurationError
 from django_q.rules import ALT_CLUSTERS, CORE_RULES, FIXED_IN_ALT_CLUSTERS, problem, problems
+from django_q.settings import PLAIN_FIELDS, build
+from django_q.settings import Settings as Settings  # noqa: PLC0414 - it is imported from here
 
 CLUSTER_NAME_VARIABLE = "Q_CLUSTER_NAME"
 """The environment variable that picks the cluster; `qcluster -n` sets it."""
 
 logger = logging.getLogger("django-q")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a cluster and its producers are told by `settings.Q_CLUSTER`; seconds unless named."""
-
-    name: str = "default"
-    """The salt of the signatures, the prefix of the status keys and the default queue."""
-    cluster_name: str = "default"
-    """The queue that this process enqueues to and its cluster works on."""
-    workers: int = 4
-    daemonize_workers: bool = True
-    start_method: str | None = None
-    """None: "fork" where the platform has it."""
-    recycle: int = 500
-    """Tasks after which a worker is replaced; `sys.maxsize` where Q_CLUSTER says 0, never."""
-    recycle_is_explicit: bool = False
-    max_rss: int | None = None
-    """KiB"""
-    timeout: float | None = None
-    time_zone: str | None = None
-    """None: USE_TZ is off, schedules run in naive local time."""
-    ack_failures: bool = False
-    max_attempts: int = 0
-    max_worker_deaths: int = 2
-    max_lapses: int = 5
-    backoff: Any = None
-    retry: float = 60
-    compress: bool = False
-    serializer: str = "pickle"
-    save_limit: int = 250
-    save_limit_per: str | None = None
-    failure_limit: int = 0
-    guard_cycle: float = 0.5
-    sync: bool = False
-    queue_limit: int | None = None
-    """None: does not bind (unset, or 0)."""
-    bulk: int | None = None
-    """None: unset, batches form by themselves."""
-    poll: float = 0.2
-    label: str = "Django Q2"
-    catch_up: bool = True
-    cache: str = "default"
-    cached: bool | int = False
-    scheduler: bool = True
-    error_reporter: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
-    cpu_affinity: int = 0
-    has_replica: bool = False
-    log_level: str = "INFO"
-    testing: bool = False
-    stop_timeout: float = 30
-    connect_timeout: float = 30
-    enqueue_retries: int = 0
-    broker_class: str | None = None
-    orm: str | None = None
-    broker_options: dict[str, Any] = field(default_factory=dict, repr=False)
-    """Every broker key as it was given, third parties' too: redis, django_redis, sqs, orm, …"""
-    alt_clusters: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
-
-
-_PLAIN_FIELDS = {each.name for each in fields(Settings)} & set(CORE_RULES)
-_FLAGS = {each.name for each in fields(Settings) if each.type == "bool"}
-
 _current: Settings | None = None
 _overrides: dict[str, Any] = {}  # Q_CLUSTER keys that were assigned through Conf
+_seen_here: ContextVar[Settings | None] = ContextVar("django_q_settings", default=None)
 
 
 def get_settings() -> Settings:
@@ -99,8 +41,11 @@ def get_settings() -> Settings:
     Raises ConfigurationError, with one sentence per mistake, when Q_CLUSTER cannot be used.
     """
     global _current  # noqa: PLW0603 - the one cache, read by every enqueue
+    seen = _seen_here.get()
+    if seen is not None:
+        return seen
     if _current is None:
-        _current = _build(merged_options())
+        _current = build(merged_options())
     return _current
 
 
@@ -118,7 +63,50 @@ def select_cluster(name: str) -> None:
 
 def settings_of(cluster_name: str) -> Settings:
     """The settings that a cluster of that name runs with."""
-    return _build(_merge(_q_cluster(), cluster_name) | _overrides)
+    return build(_merge(_q_cluster(), cluster_name) | _overrides)
+
+
+def queue_names() -> list[str]:
+    """The queues that Q_CLUSTER names: the root's, by either of its names, and the alternates'."""
+    root = settings_of("")
+    return list(dict.fromkeys((root.cluster_name, root.name, *root.alt_clusters)))
+
+
+@contextlib.contextmanager
+def seen_as(settings: Settings) -> Iterator[None]:
+    """Have what is called meanwhile see these settings, and no other thread."""
+    token = _seen_here.set(settings)
+    try:
+        yield
+    finally:
+        _seen_here.reset(token)
+
+
+@contextlib.contextmanager
+def in_force(settings: Settings) -> Iterator[None]:
+    """Have these settings in force, here and in the processes that are started meanwhile.
+
+    Those that inherit nothing read them anew, by the name in the environment.
+    """
+    global _current  # noqa: PLW0603
+    before = get_settings()
+    if settings == before:
+        yield
+        return
+    name, level = os.environ.get(CLUSTER_NAME_VARIABLE), logger.level
+    os.environ[CLUSTER_NAME_VARIABLE] = settings.cluster_name
+    _current = settings
+    if _level_is_theirs:
+        logger.setLevel(settings.log_level)
+    try:
+        yield
+    finally:
+        _current = before
+        logger.setLevel(level)
+        if name is None:
+            del os.environ[CLUSTER_NAME_VARIABLE]
+        else:
+            os.environ[CLUSTER_NAME_VARIABLE] = name
 
 
 def merged_options() -> dict[str, Any]:
@@ -147,53 +135,6 @@ def _merge(options: dict[str, Any], cluster_name: str | None) -> dict[str, Any]:
     return {**options, **chosen, "cluster_name": cluster_name}
 
 
-def _build(options: dict[str, Any]) -> Settings:
-    values: dict[str, Any] = {
-        key: bool(value) if key in _FLAGS else value
-        for key, value in options.items()
-        if key in _PLAIN_FIELDS
-    }
-    values["name"] = options.get("name", "default")
-    values["cluster_name"] = options.get("cluster_name") or values["name"]
-    values["workers"] = options.get("workers") or cpu_count()
-    values["recycle"] = options.get("recycle", 500) or sys.maxsize
-    values["recycle_is_explicit"] = "recycle" in options
-    values["queue_limit"] = options.get("queue_limit") or None
-    values["cpu_affinity"] = options.get("cpu_affinity") or 0
-    values["log_level"] = options.get("log_level", "INFO").upper()
-    values["time_zone"] = _time_zone(options)
-    values["stop_timeout"] = _stop_timeout(options)
-    values["error_reporter"] = _copy_of_dicts(options.get("error_reporter"))
-    values["alt_clusters"] = _copy_of_dicts(options.get(ALT_CLUSTERS))
-    values["broker_options"] = {
-        key: value for key, value in options.items() if key == "orm" or key not in CORE_RULES
-    }
-    return Settings(**values)
-
-
-def cpu_count() -> int:
-    """One worker per processor of the host, where that can be known."""
-    return os.cpu_count() or 4
-
-
-def _time_zone(options: Mapping[str, Any]) -> str | None:
-    if not django_settings.USE_TZ:
-        return None
-    return options.get("time_zone") or django_settings.TIME_ZONE
-
-
-def _stop_timeout(options: Mapping[str, Any]) -> float:
-    stop_timeout = options.get("stop_timeout")
-    if stop_timeout is not None:
-        return float(stop_timeout)
-    # A task that its timeout allows must not be cut short by an ordinary stop.
-    return float(max(30, (options.get("timeout") or 0) + 5))
-
-
-def _copy_of_dicts(given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
-    return {name: dict(entry) for name, entry in (given or {}).items()}
-
-
 def _forget_on_change(*, setting: str, **kwargs: Any) -> None:
     if setting in ("Q_CLUSTER", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "TIME_ZONE", "USE_TZ"):
         reset_settings()
@@ -210,7 +151,7 @@ _KEY_OF = {
     **{
         key.upper(): key
         for key in (
-            *_PLAIN_FIELDS - {"name", "compress"},
+            *PLAIN_FIELDS - {"name", "compress"},
             *("redis", "django_redis", "iron_mq", "sqs", "mongo", "mongo_db"),
             *("disque_nodes", "disque_auth", "disque_fastack"),
         )
@@ -305,6 +246,8 @@ class Conf(metaclass=_LiveAttributes):
 _FORMAT = "%(asctime)s [Q] %(levelname)s %(message)s"
 _TIME_FORMAT = "%H:%M:%S"
 _handler: logging.Handler | None = None
+_level_is_theirs = False
+"""Is the level of the log that of the settings in force?"""
 
 
 def configure_logging(verbosity: int = 1) -> None:
@@ -312,7 +255,7 @@ def configure_logging(verbosity: int = 1) -> None:
 
     A logger that the site has configured keeps its handlers, and its level unless asked.
     """
-    global _handler  # noqa: PLW0603 - the handler belongs to the process, as the logger does
+    global _handler, _level_is_theirs  # noqa: PLW0603 - they belong to the process, as the logger
     is_ours = _handler is not None and _handler in logger.handlers
     if not logger.hasHandlers():
         _handler = logging.StreamHandler()
@@ -320,6 +263,7 @@ def configure_logging(verbosity: int = 1) -> None:
         logger.addHandler(_handler)
         logger.propagate = False
         is_ours = True
+    _level_is_theirs = is_ours and verbosity == 1
     if verbosity <= 0:
         logger.setLevel(logging.WARNING)
     elif verbosity > 1:

@@ -148,6 +148,7 @@ CORE_RULES: dict[str, Rule] = {
     "poll": _positive(),
     "label": Rule(lambda value: bool(str(value)), "a non-empty string"),
     "catch_up": _FLAG,
+    "catch_up_limit": _integer(1),
     "cache": _text(),
     "cached": Rule(
         lambda value: isinstance(value, bool) or (_is_integer(value) and value >= 0),
