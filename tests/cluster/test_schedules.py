@@ -1,5 +1,7 @@
 """Clusters run what is scheduled, each occurrence once, and tell how they are."""
 
+import pytest
+
 from tests.harness import Project
 
 MANY = """
@@ -19,6 +21,7 @@ from django_q.status import Stat
 """
 
 
+@pytest.mark.parametrize("database_name", ["postgresql", "mariadb"], indirect=True)
 def test_two_clusters_run_each_schedule_once_and_a_malformed_one_harms_none(
     project: Project,
 ) -> None:

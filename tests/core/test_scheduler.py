@@ -12,7 +12,7 @@ from django_q import package, records
 from django_q.brokers.memory import Memory
 from django_q.cluster.scheduler import Scheduler
 from django_q.conf import get_settings
-from django_q.errors import BrokerUnavailable
+from django_q.errors import BrokerUnavailable, UnsupportedByBroker
 from django_q.models import ClusterStatus, OrmQ, Schedule, Task
 from django_q.status import Stat
 
@@ -421,12 +421,55 @@ def test_a_pause_that_comes_in_between_is_respected(broker, start):
     assert queued(broker) == []
 
 
+def test_a_batch_costs_a_dozen_statements_at_most(broker, start, django_assert_max_num_queries):
+    for _ in range(20):
+        plan()
+        plan(schedule_type="D")
+    due = start(broker).due
+
+    with django_assert_max_num_queries(12):
+        due.queue_all()
+
+    assert len(queued(broker)) == 40
+
+
+def test_what_another_cluster_is_at_is_left_to_it(broker, start, clock, monkeypatch):
+    for index in range(120):
+        plan(args=str(index))
+    scheduler = start(broker)
+
+    with monkeypatch.context() as locked:
+        locked.setattr(scheduler.due.table, "take", lambda occurrences: [])
+        scheduler.step()
+    scheduler.step()
+    assert [task["args"] for task in queued(broker)] == [(index,) for index in range(50, 100)]
+    run_for(scheduler, clock, 2)
+
+    assert len({task["args"] for task in queued(broker)}) == len(queued(broker)) == 120
+
+
+def test_what_all_have_left_to_one_another_is_queued_within_a_tenth_of_a_second(
+    broker, start, clock
+):
+    plan()
+    scheduler = start(broker)
+    clock.pass_(0.3)
+    scheduler.step()
+    plan(next_run=clock.now())
+    scheduler.due.left_to_others = 50
+    scheduler.due.ask_at = clock()
+
+    run_for(scheduler, clock, 0.1)
+
+    assert len(queued(broker)) == 2
+
+
 @pytest.mark.parametrize("fields", [{"schedule_type": "H"}, {}, {"repeats": 1}])
 def test_a_crash_before_the_enqueue_is_made_good_under_the_same_id(flaky, start, clock, fields):
     row = plan(intended_date_kwarg="day", **fields)
     crashed = start(flaky).due
     (seen,) = crashed.rows_due()
-    crashed.advance(crashed.plan(seen, seen.next_run, "a" * 32))
+    crashed.advance([crashed.plan(seen, seen.next_run, "a" * 32)])
 
     run_for(start(flaky), clock, 9)
     assert queued(flaky) == []
@@ -442,7 +485,7 @@ def test_what_was_left_behind_is_made_good_by_one_cluster(flaky, start, clock):
     plan(schedule_type="H")
     crashed = start(flaky).due
     (seen,) = crashed.rows_due()
-    crashed.advance(crashed.plan(seen, seen.next_run, "a" * 32))
+    crashed.advance([crashed.plan(seen, seen.next_run, "a" * 32)])
     one, two = start(flaky).due, start(flaky).due
     left_behind = list(Schedule.objects.all())
 
@@ -456,7 +499,7 @@ def test_a_row_with_a_stored_occurrence_comes_to_no_other(flaky, start, clock):
     plan(schedule_type="H", next_run=NOON - timedelta(hours=3))
     crashed = start(flaky).due
     (seen,) = crashed.rows_due()
-    crashed.advance(crashed.plan(seen, seen.next_run, "a" * 32))
+    crashed.advance([crashed.plan(seen, seen.next_run, "a" * 32)])
 
     run_for(start(flaky), clock, 30)
 
@@ -483,6 +526,43 @@ def test_a_broker_that_is_away_is_logged_once_and_costs_no_occurrence(flaky, sta
     assert len({task["id"] for task in queued(flaky)}) == len(queued(flaky)) == 20
     assert len(errors) == 1
     assert caplog.text.count("can queue what is due again") == 1
+
+
+def test_what_a_broker_took_before_it_was_away_is_not_queued_again(flaky, start, clock):
+    for _ in range(5):
+        plan(schedule_type="D")
+    scheduler = start(flaky)
+    take = flaky.enqueue
+
+    def enqueue(package, **options):
+        flaky.is_away = len(flaky.packages()) == 3
+        return take(package, **options)
+
+    flaky.enqueue = enqueue
+    scheduler.step()
+    taken = [task["id"] for task in queued(flaky)]
+    flaky.enqueue, flaky.is_away = take, False
+    run_for(scheduler, clock, 30)
+
+    ids = [task["id"] for task in queued(flaky)]
+    assert (ids[:3], len(set(ids)), len(ids)) == (taken, 5, 5)
+
+
+def test_a_package_that_a_broker_refuses_in_a_batch_costs_its_row_alone(flaky, start):
+    for name in ("before", "bad", "after"):
+        plan(name=name, schedule_type="D")
+    take = flaky.enqueue
+
+    def enqueue(signed, **options):
+        if package.loads(signed)["group"] == "bad":
+            raise UnsupportedByBroker("not this one")
+        return take(signed, **options)
+
+    flaky.enqueue = enqueue
+    start(flaky).step()
+
+    assert [task["group"] for task in queued(flaky)] == ["before", "after"]
+    assert Schedule.objects.get(error="not this one").name == "bad"
 
 
 def test_an_unavailable_broker_is_spoken_of_once_for_all_duties(start, clock, caplog):
@@ -516,7 +596,7 @@ def test_a_database_that_is_away_is_logged_once_and_waited_out(
         raise OperationalError("server closed the connection")
 
     with monkeypatch.context() as outage:
-        outage.setattr(scheduler.due, "_ask", away)
+        outage.setattr(scheduler.due.table, "survey", away)
         run_for(scheduler, clock, 60)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
@@ -599,6 +679,29 @@ def test_nothing_is_pruned_while_nothing_is_recorded(flaky, start, clock, monkey
     assert len(calls) == 1
 
 
+def test_what_is_due_does_not_wait_for_old_results_to_be_cleared(flaky, start, monkeypatch):
+    plan()
+    seen = []
+    monkeypatch.setattr(records, "prune_for", lambda *args: seen.append(len(queued(flaky))) or True)
+
+    start(flaky).step()
+
+    assert seen == [1]
+
+
+def test_a_busy_cluster_clears_twice_a_second_at_most(flaky, start, clock, monkeypatch):
+    calls = []
+    monkeypatch.setattr(records, "prune_for", lambda *args: calls.append(clock.seconds) or True)
+    scheduler = start(flaky)
+
+    for tenth in range(11):
+        clock.seconds = tenth / 10
+        scheduler.facts["recorded"] += 1
+        scheduler.step()
+
+    assert calls == [0.0, 0.5, 1.0]
+
+
 def test_a_table_that_takes_long_to_clear_is_cleared_without_a_rest(
     flaky, start, clock, monkeypatch
 ):
@@ -633,8 +736,8 @@ def test_a_site_without_time_zones_schedules_in_its_local_time(flaky, start, set
     settings.USE_TZ = False
     noon = NOON.replace(tzinfo=None)
     row = plan(schedule_type="D", next_run=noon, intended_date_kwarg="day")
+    clock.now = lambda: noon
     scheduler = start(flaky)
-    scheduler.due.now = lambda: noon
 
     run_for(scheduler, clock, 2)
 

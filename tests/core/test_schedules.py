@@ -1,8 +1,9 @@
 """`schedule()`: what it saves and what it refuses."""
 
-from datetime import UTC, datetime
-from types import SimpleNamespace
+import sys
+from datetime import UTC, date, datetime, timedelta
 
+import arrow
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
@@ -52,17 +53,31 @@ def test_many_schedules_may_have_no_name():
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "reason"),
     [
-        {"schedule_type": "X"},
-        {"schedule_type": "C", "cron": "nonsense"},
-        {"intended_date_kwarg": "no name"},
-        {"name": "n" * 101},
-        {"minutes": -1},
+        ({"schedule_type": "X"}, "'X' is no type of schedule; expected one of 'O', 'I', 'H'"),
+        ({"schedule_type": "C", "cron": "nonsense"}, "'nonsense' is no cron expression"),
+        ({"schedule_type": "C"}, "The type Cron needs a cron expression"),
+        ({"intended_date_kwarg": "no name"}, "is not the name of a keyword argument"),
+        ({"name": "n" * 101}, "name.* at most 100 characters"),
+        ({"minutes": -1}, "minutes"),
+        ({"schedule_type": "I", "minutes": 0}, "minutes must be a whole number, 1 or more, not 0"),
+        ({"schedule_type": "I", "minutes": -5}, "minutes must be a whole number, 1 or more"),
+        ({"schedule_type": "I", "minutes": 2.5}, "minutes must be a whole number, 1 or more"),
+        ({"schedule_type": "I", "seconds": 0}, "seconds must be a whole number, 1 or more, not 0"),
+        ({"schedule_type": "I", "seconds": "x"}, "seconds must be a whole number"),
+        ({"schedule_type": "I", "seconds": 5, "minutes": 5}, "minutes=5 and seconds=5 are both"),
+        ({"repeats": "x"}, "repeats must be a whole number, not 'x'"),
+        ({"repeats": None}, "repeats must be a whole number, not None"),
+        ({"next_run": "tomorrow"}, "next_run must be a datetime, or a text such as '2030-01-31"),
+        ({"next_run": "2030-02-31"}, "next_run must be a datetime"),
+        ({"next_run": 5}, "next_run must be a datetime"),
+        ({"schedule_type": "D", "cron": "*/5 * * * *"}, "type 'D' needs a cron expression that"),
+        ({"schedule_type": "H", "cron": "0 8 * * *"}, "type 'H' needs a cron expression that"),
     ],
 )
-def test_a_wrong_field_is_refused_by_the_models_validation(wrong):
-    with pytest.raises(ValidationError):
+def test_what_cannot_be_meant_is_refused_with_the_field_and_the_cure(wrong, reason):
+    with pytest.raises(ValidationError, match=reason):
         schedule("math.sqrt", 9, **wrong)
 
     assert not Schedule.objects.exists()
@@ -82,10 +97,61 @@ def test_a_function_without_a_dotted_path_is_refused():
         schedule(lambda: None)
 
 
-def test_an_arrow_is_as_good_as_a_datetime():
-    at = datetime(2030, 1, 1, 18, tzinfo=UTC)
+SIX_PM = datetime(2030, 1, 31, 18, tzinfo=UTC)
 
-    assert schedule("math.pi", next_run=SimpleNamespace(datetime=at)).next_run == at
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("next_run", "expected"),
+    [
+        (SIX_PM, SIX_PM),
+        (datetime(2030, 1, 31, 19), SIX_PM),
+        (arrow.get(SIX_PM), SIX_PM),
+        ("2030-01-31T18:00:00Z", SIX_PM),
+        ("2030-01-31 19:00", SIX_PM),
+        ("2030-01-31", SIX_PM.replace(day=30, hour=23)),
+        (date(2030, 1, 31), SIX_PM.replace(day=30, hour=23)),
+    ],
+)
+def test_the_next_run_may_be_written_in_many_ways(settings, next_run, expected):
+    settings.TIME_ZONE = "Europe/Amsterdam"
+
+    made = schedule("math.pi", next_run=next_run)
+
+    assert made.next_run == Schedule.objects.get().next_run == expected
+
+
+@pytest.mark.parametrize("next_run", [SIX_PM, datetime(2030, 1, 31, 19), "2030-01-31 19:00"])
+def test_without_time_zones_the_next_run_is_naive(settings, next_run):
+    settings.TIME_ZONE = "Europe/Amsterdam"
+    settings.USE_TZ = False
+
+    assert schedule("math.pi", next_run=next_run).next_run == datetime(2030, 1, 31, 19)
+
+
+# Seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "minutes"), [(10, 1), (60, 1), (61, 2), ("90", 2), (10**7, 32767)]
+)
+def test_seconds_are_kept_with_the_minutes_that_an_old_scheduler_reads(seconds, minutes):
+    made = schedule("math.floor", 1, schedule_type="I", seconds=seconds)
+
+    assert (made.seconds, made.minutes) == (int(seconds), minutes)
+    assert arguments(made) == ((1,), {}, {})
+    assert made.calculate_next_run() == made.next_run + timedelta(seconds=int(seconds))
+
+
+@pytest.mark.parametrize("options", [{}, {"schedule_type": "H"}])
+def test_with_any_other_type_seconds_go_to_the_function(options):
+    made = schedule("shop.tasks.wait", seconds=10, **options)
+
+    assert made.seconds is None
+    assert arguments(made) == ((), {"seconds": 10}, {})
+
+
+# Cron
 
 
 def test_a_cron_schedule_is_first_due_when_its_expression_says():
@@ -94,7 +160,29 @@ def test_a_cron_schedule_is_first_due_when_its_expression_says():
     assert (saved.next_run.hour, saved.next_run.minute) == (22, 0)
 
 
-def test_a_daily_schedule_with_a_cron_expression_is_due_when_that_says():
-    saved = schedule("math.hypot", 3, 4, schedule_type="D", cron="0 8 * * *")
+@pytest.mark.parametrize(
+    ("schedule_type", "cron"),
+    [("D", "0 8 * * *"), ("H", "5 * * * *"), ("W", "0 8 * * 1"), ("M", "0 8 1 * *")],
+)
+def test_a_type_with_a_cron_expression_that_fits_is_due_when_that_says(schedule_type, cron):
+    saved = schedule("math.hypot", 3, 4, schedule_type=schedule_type, cron=cron)
 
-    assert (saved.schedule_type, saved.next_run.hour, saved.next_run.minute) == ("C", 8, 0)
+    assert (saved.schedule_type, saved.cron) == ("C", cron)
+    assert (saved.next_run.minute, saved.next_run.hour) in {(0, 8), (5, saved.next_run.hour)}
+
+
+def test_a_cron_expression_that_nothing_reads_is_said_to_be_ignored(caplog):
+    saved = schedule("math.hypot", 3, 4, schedule_type="Y", cron="0 8 * * *")
+
+    assert (saved.schedule_type, saved.cron) == ("Y", "0 8 * * *")
+    assert [record.getMessage() for record in caplog.records] == [
+        "schedule(): cron='0 8 * * *' is ignored, since schedule_type is 'Y'; use 'C'"
+    ]
+
+
+@pytest.mark.parametrize("schedule_type", ["C", "D"])
+def test_without_croniter_the_refusal_says_what_to_install(monkeypatch, schedule_type):
+    monkeypatch.setitem(sys.modules, "croniter", None)
+
+    with pytest.raises(ValidationError, match=r"django-q-core\[cron\]"):
+        schedule("math.pi", schedule_type=schedule_type, cron="0 8 * * *")

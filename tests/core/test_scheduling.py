@@ -202,6 +202,79 @@ def test_a_site_without_time_zones_schedules_in_naive_time():
     assert following == datetime(2024, 2, 29, 9)
 
 
+# At the edges
+
+
+@pytest.mark.parametrize(
+    ("schedule_type", "options"),
+    [("I", {"seconds": 2**31 - 1}), ("H", {}), ("D", {}), ("BW", {}), ("M", {}), ("Y", {})],
+)
+@pytest.mark.parametrize("zone", [UTC, None])
+def test_what_would_be_due_after_the_last_year_is_an_error_that_says_so(
+    schedule_type, options, zone
+):
+    last = datetime(9999, 12, 31, 23, 30, tzinfo=zone)
+
+    with pytest.raises(ValueError, match="after the year 9999"):
+        scheduling.next_run(schedule_type, last, zone=zone and AMSTERDAM, **options)
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(0, 0), (None, None), (1, 0), (5, 60)])
+def test_nothing_but_a_minute_is_meant_by_a_step_of_nothing(minutes, seconds):
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+
+    following = scheduling.next_run("I", start, minutes=minutes, seconds=seconds)
+
+    assert following == start + timedelta(minutes=1)
+
+
+def test_a_step_of_many_years_of_seconds_is_possible():
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+
+    assert scheduling.next_run("I", start, seconds=2**31 - 1).year == 2092
+
+
+@pytest.mark.parametrize(
+    ("schedule_type", "expected"),
+    [
+        ("I", "2024-04-01 02:32:00.000250"),
+        ("H", "2024-04-01 03:30:00.000250"),
+        ("D", "2024-04-02 02:30:00.000250"),
+        ("W", "2024-04-07 02:30:00.000250"),
+        ("M", "2024-04-30 02:30:00.000250"),
+        ("Y", "2025-03-31 02:30:00.000250"),
+        ("C", "2024-04-02 02:00:00"),
+    ],
+)
+def test_naive_time_knows_no_switch_and_keeps_its_microseconds(schedule_type, expected):
+    start = datetime(2024, 3, 31, 2, 30, 0, 250)
+    now = datetime(2024, 4, 1, 2, 31)
+
+    following = scheduling.next_run(
+        schedule_type, start, minutes=7, cron="0 2 * * *", zone=AMSTERDAM, now=now, catch_up=False
+    )
+
+    assert str(following) == expected
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "Asia/Kathmandu", "Etc/GMT+12"])
+@pytest.mark.parametrize("cron", ["30 2 * * *", "30 * * * *"])
+def test_where_no_clock_is_switched_cron_has_the_same_pace_all_year(zone, cron):
+    start = datetime(2024, 1, 1, 2, 30, tzinfo=ZoneInfo(zone))
+
+    days = [start + timedelta(days=day) for day in range(0, 366, 5)]
+    steps = {scheduling.next_run("C", day, cron=cron, zone=zone) - day for day in days}
+
+    assert steps == {timedelta(hours=1) if "* * * *" in cron else timedelta(days=1)}
+
+
+def test_an_expression_whose_years_are_over_has_no_next_run():
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+
+    assert scheduling.next_run("C", start, cron="0 8 * * * 0 2023", zone=AMSTERDAM) is None
+    assert scheduling.next_run("C", start, cron="0 * * * * 0 2023", zone=AMSTERDAM) is None
+
+
 # Arguments
 
 

@@ -3,20 +3,22 @@
 Wall-clock time is kept over the switches of daylight saving. A time that a switch leaves out
 (02:30, when the clock jumps from 02:00 to 03:00) is due as much later as the clock jumped
 (03:30), that one time; a time that comes twice is due the first time. MINUTES and HOURLY count
-real minutes. A cron expression with `*` for its hour also runs in the hour that comes twice.
+real minutes. A cron expression with `*` for its hour goes by what the clock shows: it runs in the
+hour that comes twice both times, and not in the one that is left out.
 """
 
 from __future__ import annotations
 
 import ast
 from calendar import monthrange
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, tzinfo
+from collections.abc import Callable, Iterator
+from datetime import MAXYEAR, UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from django_q.errors import ConfigurationError
+from django_q import cron as crons
+from django_q.cron import Expression
 
 ONCE = "O"
 MINUTES = "I"
@@ -42,13 +44,14 @@ def next_run(
     current: datetime,
     *,
     minutes: int | None = None,
+    seconds: int | None = None,
     cron: str | None = None,
     zone: Zone = None,
     now: datetime | None = None,
     catch_up: bool = True,
     previous: datetime | None = None,
 ) -> datetime | None:
-    """The occurrence after `current`, or None for a schedule that runs once.
+    """The occurrence after `current`, or None where there is no other (ONCE, cron with years).
 
     Without `catch_up` it is the first one after `now`. `previous` is the occurrence before
     `current`: it tells the wall-clock time of a schedule whose `current` one a switch delayed.
@@ -57,19 +60,24 @@ def next_run(
     past = current if catch_up or now is None else max(current, now)
     if schedule_type == ONCE:
         return None
-    if schedule_type == MINUTES:
-        return _by_elapsed_time(current, timedelta(minutes=minutes or 1), past)
-    if schedule_type == HOURLY:
-        return _by_elapsed_time(current, timedelta(hours=1), past)
-    if schedule_type == CRON:
-        return _by_cron(cron, past, zone)
-    if schedule_type in DAYS:
-        return _by_days(_wall(current, zone, previous), DAYS[schedule_type], past, zone)
-    if schedule_type in MONTHS:
-        return _by_months(_wall(current, zone, previous), MONTHS[schedule_type], past, zone)
-    raise ValueError(
-        f"{schedule_type!r} is no type of schedule; expected one of {', '.join(TYPES)}."
-    )
+    if schedule_type not in TYPES:
+        raise ValueError(
+            f"{schedule_type!r} is no type of schedule; expected one of {', '.join(TYPES)}."
+        )
+    try:
+        if schedule_type == CRON:
+            return _by_cron(cron, past, zone)
+        if schedule_type == HOURLY:
+            return _by_elapsed_time(current, timedelta(hours=1), past)
+        if schedule_type == MINUTES:
+            step = timedelta(seconds=seconds) if seconds else timedelta(minutes=minutes or 1)
+            return _by_elapsed_time(current, step, past)
+        wall = _wall(current, zone, previous)
+        if schedule_type in DAYS:
+            return _by_days(wall, DAYS[schedule_type], past, zone)
+        return _by_months(wall, MONTHS[schedule_type], past, zone)
+    except OverflowError:
+        raise ValueError(f"the occurrence after {past} would be after the year 9999.") from None
 
 
 def _by_elapsed_time(current: datetime, step: timedelta, past: datetime) -> datetime:
@@ -101,6 +109,8 @@ def add_months(day: datetime, months: int) -> datetime:
     """The same day and time so many months later, or the last day of a shorter month."""
     years, month = divmod(day.month - 1 + months, 12)
     year, month = day.year + years, month + 1
+    if year > MAXYEAR:
+        raise OverflowError(year)
     return day.replace(year=year, month=month, day=min(day.day, monthrange(year, month)[1]))
 
 
@@ -112,8 +122,12 @@ def _wall(moment: datetime, zone: Zone, previous: datetime | None = None) -> dat
     shown = _local(moment, zone)
     if previous is None or moment.tzinfo is None:
         return shown
-    intended = datetime.combine(shown.date(), _local(previous, zone).time())
-    return intended if _instant(intended, zone, moment) == moment else shown
+    time = _local(previous, zone).time()
+    for late_by in (timedelta(), timedelta(days=1)):  # a switch can delay it past midnight
+        intended = datetime.combine(shown - late_by, time)
+        if _instant(intended, zone, moment) == moment:
+            return intended
+    return shown
 
 
 def _local(moment: datetime, zone: Zone) -> datetime:
@@ -143,33 +157,59 @@ def _zone_named(name: str) -> tzinfo:
 # Cron
 
 
-def _by_cron(cron: str | None, past: datetime, zone: Zone) -> datetime:
-    """The first slot after `past`, without microseconds."""
-    after = _cron_slots(cron)
-    wall = _local(past, zone)
-    if past.tzinfo is not None and _runs_every_hour(str(cron)):
-        return _every_slot(after, past, _tzinfo(zone, past))
-    while True:
-        wall = after(wall)
-        found = _instant(wall, zone, past)
-        if found > past:
-            return found
+def _by_cron(expression: str | None, past: datetime, zone: Zone) -> datetime | None:
+    """The first slot after `past`, without microseconds; None once the years it names are over."""
+    slots = crons.read(expression)
+    if past.tzinfo is None:
+        return slots.after(past)
+    at = _tzinfo(zone, past)
+    if slots.is_of_every_hour:
+        found = [_slot_as_shown(slots, past, at), _slot_shown_again(slots, past, at)]
+    else:
+        found = [_slot_as_named(slots, past, at), _slot_left_out(slots, past, at)]
+    return min((slot for slot in found if slot is not None), default=None)
 
 
-def _every_slot(after: Callable[[datetime], datetime], past: datetime, zone: tzinfo) -> datetime:
-    """The first slot after `past`, the hour that comes twice included."""
-    offset = _offset(past, zone)
-    wall = after(_at_offset(past, offset))
-    found = (wall - offset).replace(tzinfo=UTC)
-    offset_found = _offset(found, zone)
-    if offset_found == offset:
-        return found
-    if offset_found > offset:
-        return _instant(wall, zone, past)
-    switch = _switch_between(past, found, zone)
-    offset = _offset(switch, zone)
-    first = after(_at_offset(switch, offset) - timedelta(seconds=1))
-    return (first - offset).replace(tzinfo=UTC)
+def _slot_as_shown(slots: Expression, past: datetime, zone: tzinfo) -> datetime | None:
+    """The next slot that the clock shows, whether for the first time or again."""
+    wall: datetime | None = _local(past, zone)
+    while wall is not None and (wall := slots.after(wall)) is not None:
+        for instant in (_instant(wall, zone, past), _instant(wall.replace(fold=1), zone, past)):
+            if instant > past and _local(instant, zone) == wall:
+                return instant
+    return None
+
+
+def _slot_shown_again(slots: Expression, past: datetime, zone: tzinfo) -> datetime | None:
+    """The first slot of the hour that is about to be repeated, if `past` is in that hour."""
+    here = past.astimezone(zone)
+    again = here.replace(fold=1).astimezone(UTC)
+    if again <= past:
+        return None
+    switch = _switch_between(past, again, zone)
+    wall = slots.after(_local(switch, zone) - timedelta(seconds=1))
+    return None if wall is None else _instant(wall.replace(fold=1), zone, past)
+
+
+def _slot_as_named(slots: Expression, past: datetime, zone: tzinfo) -> datetime | None:
+    """The next slot, each being due the first time that the clock shows it."""
+    wall: datetime | None = _local(past, zone)
+    while wall is not None and (wall := slots.after(wall)) is not None:
+        if (instant := _instant(wall, zone, past)) > past:
+            return instant
+    return None
+
+
+def _slot_left_out(slots: Expression, past: datetime, zone: tzinfo) -> datetime | None:
+    """The next slot of the hour that a switch has just left out, which is due late."""
+    before = _offset(past - timedelta(days=1), zone)
+    if before >= _offset(past, zone):
+        return None
+    wall = slots.after(past.astimezone(UTC).replace(tzinfo=None) + before)
+    if wall is None:
+        return None
+    instant = _instant(wall, zone, past)
+    return instant if instant > past else None
 
 
 def _switch_between(earlier: datetime, later: datetime, zone: tzinfo) -> datetime:
@@ -189,46 +229,42 @@ def _offset(moment: datetime, zone: tzinfo) -> timedelta:
     return moment.astimezone(zone).utcoffset() or timedelta()
 
 
-def _at_offset(moment: datetime, offset: timedelta) -> datetime:
-    return moment.astimezone(UTC).replace(tzinfo=None) + offset
+# What was missed
 
 
-def _cron_slots(cron: str | None) -> Callable[[datetime], datetime]:
-    """A function that gives the slot after a naive datetime."""
-    croniter = _croniter()
-    if not cron:
-        raise ValueError("a schedule of type CRON needs a cron expression such as '*/5 * * * *'.")
-    try:
-        croniter.expand(cron)
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"{cron!r} is no cron expression such as '*/5 * * * *': {error}"
-        ) from error
+def first_kept(
+    after: Callable[[datetime], datetime | None], current: datetime, now: datetime, limit: int
+) -> datetime:
+    """The earliest of the latest `limit` occurrences up to `now`; `current` if there are no more.
 
-    def after(wall: datetime) -> datetime:
-        try:
-            slot: datetime = croniter(cron, wall).get_next(datetime)
-        except ValueError as error:
-            raise ValueError(f"cron expression {cron!r} is never due: {error}") from error
-        return slot
-
-    return after
-
-
-def _runs_every_hour(cron: str) -> bool:
-    hours: list[Any] = _croniter().expand(cron)[0][1]
-    return hours == ["*"]
+    `after` gives the first occurrence after a moment. It is called a few times for each kept
+    occurrence, however long ago `current` was.
+    """
+    oldest = list(_occurrences(after, current, now, limit))
+    if len(oldest) < limit:
+        return current
+    # Guessed from the span of the oldest, then doubled until it is too wide, then halved.
+    width, too_narrow, too_wide = oldest[-1] - current, timedelta(), None
+    while True:
+        found = list(_occurrences(after, max(current, now - width), now, 2 * limit))
+        if len(found) == 2 * limit:
+            too_wide = now - found[limit - 1]  # there are enough behind that, too
+        elif len(found) < limit:
+            too_narrow = width
+        else:
+            return found[-limit]
+        width = 2 * width if too_wide is None else (too_narrow + too_wide) / 2
 
 
-def _croniter() -> Any:
-    try:
-        from croniter import croniter  # the `cron` extra
-    except ModuleNotFoundError:
-        raise ConfigurationError(
-            "Cron schedules need croniter, which is not installed: "
-            'pip install "django-q-core[cron]".'
-        ) from None
-    return croniter
+def _occurrences(
+    after: Callable[[datetime], datetime | None], start: datetime, now: datetime, most: int
+) -> Iterator[datetime]:
+    """Those after `start` and up to `now`, the first so many of them."""
+    found = after(start)
+    while most and found is not None and found <= now:
+        yield found
+        most -= 1
+        found = after(found) if most else None
 
 
 # What is called

@@ -1,59 +1,42 @@
 """Queues each occurrence of each schedule once, whoever dies in between.
 
-One UPDATE, which only one cluster wins, moves the row on and stores the occurrence with the id
-of its task; then the task is queued; then what was stored is cleared. An occurrence that stays
-stored is queued again under the same id, marked `check`, so that a worker passes over what is
-already done. Where the broker's enqueue commits with the schedule's database, all of this is one
-transaction and nothing needs to be stored.
+One transaction, in which only one cluster has a row, moves the rows on and stores in each the
+occurrence with the id of its task; then the tasks are queued; then what was stored is cleared. An
+occurrence that stays stored is queued again under the same id, marked `check`, so that a worker
+passes over what is already done. Where the broker's enqueue commits with the schedule's database,
+all of this is one transaction and nothing needs to be stored.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from multiprocessing import current_process
-from typing import Any, NamedTuple
 
-from django.db import DataError, IntegrityError, router
-from django.db.models import Count, Min, Q, QuerySet
+from django.db import DataError, IntegrityError
 from django.utils import timezone
 
-from django_q import databases, scheduling
-from django_q.brokers import Broker, get_broker
+from django_q import databases
+from django_q.brokers import Broker
+from django_q.cluster.planning import NotHere, Occurrence, Planner, Unusable
+from django_q.cluster.schedule_table import ScheduleTable
 from django_q.conf import Settings, logger
-from django_q.errors import ConfigurationError, TaskRefused, UnsupportedByBroker
-from django_q.humanhash import humanize
+from django_q.errors import EnqueueError, TaskRefused, UnsupportedByBroker
 from django_q.models import Schedule
 from django_q.tasks import enqueue
 
 ASK_SECONDS = 1.0
-"""How often the table is asked what is due: a row saved elsewhere wakes nobody."""
+"""How often the whole table is asked what is due: a row saved elsewhere wakes nobody."""
 RECOVER_SECONDS = 10.0
 """How long a stored occurrence is left to the cluster that stored it."""
+LEFT_SECONDS = 0.05
+"""How soon what was left to another cluster is looked at again."""
 BATCH = 50
 """How many rows one transaction moves: it shall hold up the results for milliseconds only."""
 FAILURES_THAT_MEAN_AN_OUTAGE = 3
-LOWEST_REPEATS = -(2**31)
 
 ROWS_FAULT = (TaskRefused, UnsupportedByBroker, DataError, IntegrityError)
-
-
-class Occurrence(NamedTuple):
-    """One run of a schedule, ready to be queued."""
-
-    row: Schedule
-    due: datetime
-    task_id: str
-    task_name: str
-    package: str
-    broker: Broker
-    after: dict[str, Any]
-    """What the row says once this is queued."""
-
-
-class Unusable(Exception):
-    """A schedule that cannot be queued as things are."""
 
 
 class DueSchedules:
@@ -67,28 +50,28 @@ class DueSchedules:
         now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
-        self.settings = settings
         self.stopping = stopping
         self.now = now
         self.clock = clock
-        self.using = router.db_for_write(Schedule)
+        self.table = ScheduleTable(settings)
         self.ask_at = 0.0
-        self.brokers = {settings.cluster_name: broker}
+        self.survey_at = 0.0
+        self.left_to_others = 0
+        self.plan = Planner(settings, broker, now).plan
         self.first_seen: dict[tuple[int, str], float] = {}
-        self.set_aside: set[int] = set()
         self.away: set[Broker] = set()
 
     def queue_all(self) -> None:
-        """Queue what is due, and what was due and is stored; asks at most once a second."""
+        """Queue a batch of what is due, and what was due and is stored."""
         if self.clock() < self.ask_at:
             return
-        self.ask_at = self.clock() + ASK_SECONDS
-        earliest, stored = databases.insist(self._ask)
         failures: list[Exception] = []
-        if stored or self.first_seen:
-            self._each(self._rows_left_behind(), self.queue_again, failures)
-        if earliest is not None:
-            self._queue_from(earliest, failures)
+        if self.clock() >= self.survey_at:
+            is_due = self._survey(failures)
+        else:
+            is_due, self.ask_at = True, self.survey_at
+        if is_due:
+            self._queue_oldest(failures)
         for broker in tuple(self.away):
             # What was stored for it waits: without a look there would seem to be no outage.
             self._see_whether_it_is_back(broker)
@@ -96,25 +79,34 @@ class DueSchedules:
             raise failures[0]
 
     def rows_due(self) -> list[Schedule]:
-        """The rows that are due, the oldest first."""
-        rows = self._rows().filter(_runnable(), next_run__lte=self.now())
-        return databases.insist(lambda: list(rows.order_by("next_run", "pk")[:BATCH]))
+        """A batch of the rows that are due, the oldest first; when none is, look when one will be.
+
+        Those that another cluster is at are left to it.
+        """
+        rows = self.table.oldest(self.left_to_others, BATCH)
+        now = self.now()
+        due = [row for row in rows if row.next_run is not None and row.next_run <= now]
+        if not due and self.left_to_others:
+            # Left by all for one another, perhaps; not at once, for somebody may be at it.
+            self.left_to_others = 0
+            self.ask_at = min(self.ask_at, self.clock() + LEFT_SECONDS)
+        elif not due:
+            self._look_again_at(rows[0].next_run if rows else None)
+        return due
 
     def queue_together(self, rows: list[Schedule]) -> bool:
         """Queue what these rows have come to, in one transaction; True if any moved."""
         occurrences = [found for row in rows if (found := self._next(row)) is not None]
-        for broker in {occurrence.broker for occurrence in occurrences}:
+        for broker in _brokers_of(occurrences):
             self._see_whether_it_is_back(broker)
-        won = databases.transact(
-            self.using, lambda: [each for each in occurrences if self._take(each)]
-        )
-        stored = [each for each in won if not self._commits(each)]
-        self.first_seen |= {(each.row.pk, each.task_id): self.clock() for each in stored}
-        for each in won:
-            if self._commits(each):
-                _log(each)
+        at_once = [each for each in occurrences if self._commits(each)]
+        in_two_steps = [each for each in occurrences if not self._commits(each)]
+        queued = self.table.transact(lambda: self._queue_at_once(at_once)) if at_once else []
+        for each in queued:
+            _log(each)
+        stored = self.advance(in_two_steps)
         self.deliver(stored)
-        return bool(won) or len(occurrences) < len(rows)
+        return bool(queued or stored) or len(occurrences) < len(rows)
 
     def queue(self, row: Schedule) -> bool:
         """Queue what one row has come to; a row that the database refuses is marked."""
@@ -123,67 +115,55 @@ class DueSchedules:
         except ROWS_FAULT as error:
             return self._mark(row, error)
 
+    def advance(self, occurrences: list[Occurrence]) -> list[Occurrence]:
+        """Move rows on and store what they have come to; those that no cluster was faster at."""
+        if not occurrences:
+            return []
+        stored: list[Occurrence] = self.table.transact(lambda: self._store(occurrences))
+        self.first_seen |= {(each.row.pk, each.task_id): self.clock() for each in stored}
+        return stored
+
     def deliver(self, occurrences: list[Occurrence]) -> None:
         """Queue what is stored, and clear it."""
         queued: list[Occurrence] = []
         try:
-            for occurrence in occurrences:
-                try:
-                    self._put(occurrence)
-                except ROWS_FAULT as error:
-                    self._mark(occurrence.row, error)
-                else:
-                    queued.append(occurrence)
-                    _log(occurrence)
+            for broker in _brokers_of(occurrences):
+                for each in self._put_all([one for one in occurrences if one.broker is broker]):
+                    queued.append(each)
+                    _log(each)
         finally:
             if queued:
-                databases.transact(self.using, lambda: [self._settle(each) for each in queued])
-
-    def plan(self, row: Schedule, due: Any, task_id: str, *, check: bool = False) -> Occurrence:
-        """All that can fail by the row's own fault, before anything is changed."""
-        try:
-            task = self._task(row, due, task_id)
-        except Exception as error:
-            raise Unusable(str(error)) from error
-        try:
-            broker = self._broker(task.get("cluster"))
-        except ConfigurationError as error:
-            # Nothing is wrong with the row: it waits for the next start, when all may be there.
-            self.set_aside.add(row.pk)
-            raise Unusable(str(error)) from error
-        after = {} if check else self._values_after(row)
-        if check:
-            task["check"] = True
-        package = enqueue.finish(task, self.settings)
-        return Occurrence(row, due, task_id, task["name"], package, broker, after)
-
-    # What is asked
-
-    def _ask(self) -> tuple[datetime | None, int]:
-        """When the first row is due, and how many occurrences are stored: one query."""
-        facts = self._rows().aggregate(
-            earliest=Min("next_run", filter=_runnable()),
-            stored=Count("pk", filter=Q(occurrence_task__isnull=False)),
-        )
-        return facts["earliest"], facts["stored"]
-
-    def _rows(self) -> QuerySet[Schedule]:
-        """The rows of this queue that nothing is wrong with."""
-        mine = Q(cluster=self.settings.cluster_name)
-        if self.settings.cluster_name == self.settings.name:
-            mine |= Q(cluster__isnull=True) | Q(cluster="")
-        rows = Schedule.objects.using(self.using).filter(mine, error__isnull=True)
-        return rows.exclude(pk__in=self.set_aside) if self.set_aside else rows
+                self.table.transact(lambda: self.table.settle(queued))
 
     # What is due
 
-    def _queue_from(self, earliest: datetime, failures: list[Exception]) -> None:
-        """Queue a batch if the first row is due, and else look again when it will be."""
-        ahead = (earliest - self.now()).total_seconds()
-        if ahead > 0:
-            self.ask_at = min(self.ask_at, self.clock() + ahead)
-        elif self._queue_batch(self.rows_due(), failures):
-            self.ask_at = self.clock()  # there may be more
+    def _survey(self, failures: list[Exception]) -> bool:
+        """Look at the whole table, and recover what is left behind; True if a row is due."""
+        self.ask_at = self.survey_at = self.clock() + ASK_SECONDS
+        earliest, stored = self.table.survey()
+        if stored or self.first_seen:
+            self._each(self._rows_left_behind(), self.queue_again, failures)
+        return self._look_again_at(earliest)
+
+    def _look_again_at(self, due: datetime | None) -> bool:
+        """Look as soon as a row is due that is the next one; True if it is due now."""
+        if due is None:
+            return False
+        ahead = (due - self.now()).total_seconds()
+        self.ask_at = min(self.ask_at, self.clock() + max(ahead, 0.0))
+        return ahead <= 0
+
+    def _queue_oldest(self, failures: list[Exception]) -> None:
+        rows = self.rows_due()
+        if not rows:
+            return
+        if not self._queue_batch(rows, failures):
+            if failures:
+                self.ask_at = self.survey_at
+                return
+            # Another cluster is at these: what comes after them is for this one.
+            self.left_to_others += len(rows)
+        self.ask_at = self.clock()  # there may be more
 
     def _queue_batch(self, rows: list[Schedule], failures: list[Exception]) -> bool:
         """All at once; one by one where that fails, so that each failure costs its row alone."""
@@ -219,80 +199,28 @@ class DueSchedules:
             return None
 
     def _commits(self, occurrence: Occurrence) -> bool:
-        return occurrence.broker.commits_with(self.using)
+        return occurrence.broker.commits_with(self.table.using)
 
-    def _take(self, occurrence: Occurrence) -> bool:
-        """Move the row on, in the caller's transaction; False if another cluster was faster."""
-        if self._commits(occurrence):
-            return self._queue_at_once(occurrence)
-        return self.advance(occurrence)
+    def _queue_at_once(self, occurrences: list[Occurrence]) -> list[Occurrence]:
+        taken = self.table.take(occurrences)
+        if taken:
+            self.table.advance(taken)
+        for broker in _brokers_of(taken):
+            self._put(broker, [each.package for each in taken if each.broker is broker])
+        return taken
 
-    def _queue_at_once(self, occurrence: Occurrence) -> bool:
-        row = occurrence.row
-        # Kept as the occurrence before the next, whose wall-clock time it tells.
-        values = {"task": occurrence.task_id, "occurrence": occurrence.due}
-        if not self._move(row, occurrence.after | values):
-            return False
-        self._put(occurrence)
-        if _is_deleted_after(row):
-            Schedule.objects.using(self.using).filter(pk=row.pk).delete()
-        return True
-
-    def advance(self, occurrence: Occurrence) -> bool:
-        """Move the row on and store the occurrence; False if another cluster was faster."""
-        # A row without a next run is due no more, and can still be told to be deleted.
-        after = {"next_run": None} if _is_deleted_after(occurrence.row) else occurrence.after
-        values = {
-            "task": occurrence.task_id,
-            "occurrence": occurrence.due,
-            "occurrence_task": occurrence.task_id,
-        }
-        return self._move(occurrence.row, after | values)
-
-    def _move(self, row: Schedule, values: dict[str, Any]) -> bool:
-        """Change a row if it still is what it was: compare and set."""
-        unchanged = Schedule.objects.using(self.using).filter(
-            pk=row.pk,
-            next_run=row.next_run,
-            repeats=row.repeats,
-            occurrence_task__isnull=True,
-            error__isnull=True,
-        )
-        return unchanged.update(**values) == 1
-
-    def _values_after(self, row: Schedule) -> dict[str, Any]:
-        """What the row says once its occurrence is queued."""
-        following = self._following(row)
-        if following is None:
-            return {"repeats": 0}
-        return {"next_run": following, "repeats": max(row.repeats - 1, LOWEST_REPEATS)}
-
-    def _following(self, row: Schedule) -> datetime | None:
-        assert row.next_run is not None
-        catch_up = self.settings.catch_up if row.catch_up is None else row.catch_up
-        try:
-            return scheduling.next_run(
-                row.schedule_type,
-                row.next_run,
-                minutes=row.minutes,
-                cron=row.cron,
-                zone=self.settings.time_zone,
-                now=self.now(),
-                catch_up=catch_up,
-                previous=row.occurrence,
-            )
-        except ConfigurationError as error:
-            self.set_aside.add(row.pk)
-            raise Unusable(str(error)) from error
-        except (ValueError, OverflowError) as error:
-            raise Unusable(str(error)) from error
+    def _store(self, occurrences: list[Occurrence]) -> list[Occurrence]:
+        taken = self.table.take(occurrences)
+        if taken:
+            self.table.store(taken)
+        return taken
 
     # What is stored
 
     def queue_again(self, row: Schedule) -> bool:
         """Queue an occurrence whose cluster stored it and died; False if another was faster."""
         try:
-            occurrence = self.plan(row, row.occurrence, row.occurrence_task or "", check=True)
+            occurrence = self.plan(row, row.occurrence, row.occurrence_task or "", is_again=True)
             self.away.add(occurrence.broker)
             self._see_whether_it_is_back(occurrence.broker)
             return self._recover(occurrence)
@@ -301,8 +229,7 @@ class DueSchedules:
 
     def _rows_left_behind(self) -> list[Schedule]:
         """The rows that have stored the same occurrence for too long."""
-        rows = self._rows().filter(occurrence_task__isnull=False)
-        stored = databases.insist(lambda: {_stored(row): row for row in rows})
+        stored = {_stored(row): row for row in self.table.with_stored_occurrence()}
         now = self.clock()
         self.first_seen = {key: self.first_seen.get(key, now) for key in stored}
         return [row for key, row in stored.items() if now - self.first_seen[key] >= RECOVER_SECONDS]
@@ -316,76 +243,54 @@ class DueSchedules:
 
         def work() -> bool:
             nonlocal put
-            if not self._settle(occurrence):
+            if not self.table.settle([occurrence]):
                 return False
-            if not put or occurrence.broker.commits_with(self.using):
-                self._put(occurrence)
+            if not put or self._commits(occurrence):
+                self._put(occurrence.broker, [occurrence.package])
                 put = True
             return True
 
-        if not databases.transact(self.using, work):
+        if not self.table.transact(work):
             return False
         _log(occurrence)
         return True
 
-    def _settle(self, occurrence: Occurrence) -> bool:
-        """Clear the stored occurrence, and with it a row that has run its only time."""
-        stored = Schedule.objects.using(self.using).filter(
-            pk=occurrence.row.pk, occurrence_task=occurrence.task_id
-        )
-        if not stored.update(occurrence_task=None):
-            return False
-        if _is_deleted_after(occurrence.row):
-            spent = Schedule.objects.using(self.using).filter(
-                pk=occurrence.row.pk, next_run__isnull=True
-            )
-            spent.delete()
-        return True
+    # Queueing
 
-    # The task
+    def _put_all(self, occurrences: list[Occurrence]) -> Iterator[Occurrence]:
+        """Give occurrences to their broker, in one call, and yield those that it has taken.
 
-    def _task(self, row: Schedule, due: datetime, task_id: str) -> dict[str, Any]:
-        args, kwargs, options = scheduling.arguments(row)
-        if row.intended_date_kwarg:
-            kwargs[row.intended_date_kwarg] = due.isoformat()
-        if row.hook:
-            options["hook"] = row.hook
-        asked_for = options.pop("broker_name", None)
-        cluster = row.cluster or options.pop("cluster", None) or self._known(row, asked_for)
-        if cluster:
-            options["cluster"] = _name_of_queue(cluster)
-        options.setdefault("group", row.name or str(row.pk))
-        is_named = "task_name" in options or "task_name" in kwargs
-        task = enqueue.build(row.func, args, {**kwargs, "q_options": options}, self.settings)
-        # Run in this very process, as `sync` would have it, it would hold up all others.
-        task.pop("sync", None)
-        task.pop("broker", None)
-        task["id"] = task_id
-        if not is_named:
-            task["name"] = humanize(task_id)
-        return task
-
-    def _known(self, row: Schedule, queue: str | None) -> str | None:
-        """The old `broker_name`, or None, this queue, where there is none of that name."""
-        if queue is None or queue in {*self.brokers, *self.settings.alt_clusters}:
-            return queue
-        logger.warning(
-            "Schedule [%s] names the queue %r, which is not among ALT_CLUSTERS; it goes to %r",
-            row.name or row.pk, queue, self.settings.cluster_name,
-        )  # fmt: skip
-        return None
-
-    def _broker(self, queue: str | None) -> Broker:
-        queue = queue or self.settings.cluster_name
-        if queue not in self.brokers:
-            self.brokers[queue] = get_broker(queue)
-        return self.brokers[queue]
-
-    def _put(self, occurrence: Occurrence) -> None:
+        One that is refused is marked, and costs no other its place.
+        """
+        left = occurrences
         try:
-            enqueue.put(occurrence.broker, occurrence.package)
+            self._put(left[0].broker, [each.package for each in left])
+        except EnqueueError as error:
+            yield from left[: len(error.accepted)]
+            if not isinstance(error.__cause__, ROWS_FAULT):
+                raise
+            left = left[len(error.accepted) :]
+        except ROWS_FAULT:
+            pass
+        else:
+            yield from left
+            return
+        for each in left:
+            try:
+                self._put(each.broker, [each.package])
+            except ROWS_FAULT as error:
+                self._mark(each.row, error)
+            else:
+                yield each
+
+    def _put(self, broker: Broker, packages: list[str]) -> None:
+        try:
+            if len(packages) == 1:
+                enqueue.put(broker, packages[0])
+            else:
+                enqueue.put_many(broker, packages)
         except Exception:
-            self.away.add(occurrence.broker)
+            self.away.add(broker)
             raise
 
     def _see_whether_it_is_back(self, broker: Broker) -> None:
@@ -396,15 +301,19 @@ class DueSchedules:
 
     def _mark(self, row: Schedule, error: Exception) -> bool:
         """Keep the reason in the row, which is left alone until somebody edits it."""
-        if row.pk in self.set_aside:
+        if isinstance(error, NotHere):
+            self.table.set_aside.add(row.pk)
             logger.error("Schedule [%s] waits: %s", row.name or row.pk, error)
             return False
-        same = Schedule.objects.using(self.using).filter(pk=row.pk, error__isnull=True)
         text = str(error) or type(error).__name__
-        marked = databases.transact(self.using, lambda: same.update(error=text))
+        marked = self.table.mark(row, text)
         if marked:
             logger.error("Schedule [%s] is paused until it is edited: %s", row.name or row.pk, text)
-        return bool(marked)
+        return marked
+
+
+def _brokers_of(occurrences: list[Occurrence]) -> list[Broker]:
+    return list(dict.fromkeys(occurrence.broker for occurrence in occurrences))
 
 
 def _log(occurrence: Occurrence) -> None:
@@ -414,21 +323,6 @@ def _log(occurrence: Occurrence) -> None:
         occurrence.task_name,
         occurrence.row.name or occurrence.row.pk,
     )
-
-
-def _runnable() -> Q:
-    return Q(next_run__isnull=False, occurrence_task__isnull=True) & ~Q(repeats=0)
-
-
-def _is_deleted_after(row: Schedule) -> bool:
-    """A ONCE schedule with negative repeats leaves nothing behind."""
-    return row.schedule_type == Schedule.ONCE and row.repeats < 0
-
-
-def _name_of_queue(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"q_options: cluster must be the name of a queue, not {value!r}.")
-    return value
 
 
 def _stored(row: Schedule) -> tuple[int, str]:

@@ -25,6 +25,8 @@ STATUS_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 5.0
 GOODBYE_SECONDS = 3.0
 CLEAR_SECONDS = 0.5
+CLEAR_APART_SECONDS = 0.5
+"""Between two clearings: tasks that are queued many times a second do not wait for each."""
 
 NEWS = (
     "status",
@@ -158,6 +160,7 @@ class Scheduler:
         self.cleared_at: int | None = None
         self.cleared_on: datetime | None = None
         self.is_clearing = False
+        self.clear_at = float("-inf")
         self.due = DueSchedules(settings, broker, stopping, now, clock)
         self.dependencies = (
             Dependency(
@@ -173,9 +176,10 @@ class Scheduler:
             ),
         )
         self.clearing = self.duty("clear old results away", self.clear)
+        self.queueing = self.duty("queue what is due", self.due.queue_all)
         self.duties = [self.duty("save the cluster's status", self.tell), self.clearing]
         if settings.scheduler:
-            self.duties.append(self.duty("queue what is due", self.due.queue_all))
+            self.duties.insert(1, self.queueing)
 
     def duty(self, name: str, work: Callable[[], None]) -> Duty:
         return Duty(name, work, self.clock, self.dependencies)
@@ -198,11 +202,12 @@ class Scheduler:
         """Seconds until there may be something to do: one at most."""
         if self.is_clearing:
             return min(max(self.clearing.not_before - self.clock(), 0.0), ASK_SECONDS)
-        if not self.settings.scheduler:
-            return ASK_SECONDS
-        queueing = self.duties[-1]
-        wanted = max(self.due.ask_at, queueing.not_before) - self.clock()
-        return min(max(wanted, 0.0), ASK_SECONDS)
+        times = [self.clock() + ASK_SECONDS]
+        if self.clear_at > self.clock():
+            times.append(self.clear_at)
+        if self.settings.scheduler:
+            times.append(max(self.due.ask_at, self.queueing.not_before))
+        return max(min(times) - self.clock(), 0.0)
 
     def tell(self) -> None:
         """Save the status: at once when there is news, and else every few seconds."""
@@ -221,7 +226,7 @@ class Scheduler:
     def clear(self) -> None:
         """Bring the results down to their limits, if any were recorded since."""
         recorded = int(self.snapshot().get("recorded") or 0)
-        if recorded == self.cleared_at:
+        if recorded == self.cleared_at or self.clock() < self.clear_at:
             return
         # With a limit per group, only those need a look that had a result since the last time.
         since = self.cleared_on and self.cleared_on - timedelta(minutes=1)
@@ -231,6 +236,7 @@ class Scheduler:
         self.is_clearing = not records.prune_for(CLEAR_SECONDS, self.settings, using, since)
         if not self.is_clearing:
             self.cleared_at, self.cleared_on = recorded, now
+            self.clear_at = self.clock() + CLEAR_APART_SECONDS
 
 
 def reach_database() -> None:
