@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 from django.apps import AppConfig
+from django.db import router
+from django.db.models.signals import post_migrate
 
-from django_q.conf import Settings, get_settings
+from django_q.conf import Settings, get_settings, logger
 from django_q.errors import ConfigurationError
 
 
@@ -23,6 +26,40 @@ class DjangoQConfig(AppConfig):
 
     def ready(self) -> None:
         from django_q import checks, signals  # noqa: F401 - they register themselves
+
+        post_migrate.connect(save_declared_schedules, sender=self)
+
+
+def save_declared_schedules(using: str, apps: Any = None, **kwargs: Any) -> None:
+    """After `migrate`: bring the table into line with what code declares.
+
+    Never fails: the migrations have been made, and a mistake in a declaration undoes none.
+    """
+    from django_q.models import Schedule  # the models need the app registry
+    from django_q.tasks.declared_rows import sync
+
+    if using != router.db_for_write(Schedule) or not _has_declarations(apps):
+        return
+    try:
+        report = sync()
+    except Exception as error:
+        logger.warning("The schedules that code declares are not saved: %s", error)
+        return
+    for failure in report.failures:
+        logger.warning("The schedules that code declares are not all saved: %s", failure)
+    if not report.is_idle:
+        logger.info("The schedules that code declares are saved: %s", report)
+
+
+def _has_declarations(apps: Any) -> bool:
+    """Does the table have the column after these migrations? `flush` says nothing of them."""
+    if apps is None:
+        return True
+    try:
+        schedule = apps.get_model("django_q", "Schedule")
+    except LookupError:
+        return False
+    return any(field.name == "declaration" for field in schedule._meta.fields)
 
 
 def _label() -> str:

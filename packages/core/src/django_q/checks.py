@@ -25,6 +25,7 @@ from django_q.errors import ConfigurationError
 from django_q.plugins import get_manager
 from django_q.reporters import problems as reporter_problems
 from django_q.rules import ALT_CLUSTERS, FIXED_IN_ALT_CLUSTERS, RULES, problems
+from django_q.tasks.declarations import declarations
 
 TAG = "django_q"
 
@@ -232,6 +233,18 @@ def check_database_alias() -> Iterator[CheckMessage]:
             f'Q_CLUSTER["orm"] names the database {orm!r}, which is not in DATABASES: {known}.',
             id="django_q.E005",
         )
+
+
+@register
+def check_declared_schedules() -> Iterator[CheckMessage]:
+    """E008: a declared schedule that can never run here.
+
+    It imports nothing: what no module has declared yet, `migrate` and `qschedules sync` look at.
+    """
+    for declaration in declarations():
+        problem = declaration.problem()
+        if problem is not None:
+            yield checks.Error(problem, id="django_q.E008")
 
 
 # What will hurt later

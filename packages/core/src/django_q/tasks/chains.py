@@ -8,6 +8,7 @@ from typing import Any
 
 from django_q import humanhash, package, records
 from django_q.brokers import Broker, get_broker
+from django_q.brokers.registry import settings_elsewhere
 from django_q.conf import Settings, get_settings
 from django_q.errors import TaskRefused
 from django_q.tasks import enqueue
@@ -57,7 +58,7 @@ def next_link(task: TaskDict, settings: Settings, check: bool = False) -> record
         return None
     following = _build_next(task, settings)
     list_key = following.get("cluster") or settings.cluster_name
-    if check:
+    if check or settings_elsewhere(list_key) is not None:
         following["check"] = True
     return records.Link(list_key, enqueue.finish(following, settings))
 

@@ -1,0 +1,124 @@
+"""The admin of schedules: those made by hand can be changed, those that code declares be read."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db import router
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from django_q.models import Schedule, Task
+from django_q.models.columns import column
+from django_q.models.schedules import link_to_task
+
+if TYPE_CHECKING:
+    Base = admin.ModelAdmin[Schedule]
+else:
+    Base = admin.ModelAdmin
+
+LATEST = {"task_name": "name", "task_success": "success"}
+"""What the list shows of each schedule's latest task, by the names under which it is asked for."""
+
+INSTALL_CRONITER = _('Cron expressions need croniter: pip install "django-q-core[cron]".')
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(Base):
+    """One query for the list, whatever its length."""
+
+    list_display = (
+        "id",
+        "name",
+        "func",
+        "schedule_type",
+        "repeats",
+        "cluster",
+        "next_run",
+        "get_last_run",
+        "get_success",
+        "is_declared",
+        "error",
+    )
+    list_display_links = ("id", "name")
+    list_filter = ("next_run", "schedule_type", "cluster")
+    search_fields = ("func",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Schedule]:
+        """Every schedule with the name and the success of its latest task."""
+        rows = super().get_queryset(request)
+        if router.db_for_read(Task) != rows.db:
+            return rows  # No query can join two databases; each row is asked for then.
+        task = Task.objects.filter(pk=OuterRef("task")).order_by()
+        return rows.annotate(
+            **{name: Subquery(task.values(field)[:1]) for name, field in LATEST.items()}
+        )
+
+    # Columns
+
+    @column(_("success"), boolean=True)
+    def get_success(self, row: Any) -> bool | None:
+        """Did the latest run succeed? None while nothing is known."""
+        success: bool | None = row.task_success if hasattr(row, "task_success") else row.success()
+        return success
+
+    @column(_("last_run"))
+    def get_last_run(self, row: Any) -> str | None:
+        """A link to the latest run's task."""
+        if not hasattr(row, "task_name"):
+            last_run: str | None = row.last_run()
+            return last_run
+        if row.task_name is None:
+            return None
+        return link_to_task(row.task, row.task_name, row.task_success)
+
+    @column(_("declared"), boolean=True)
+    def is_declared(self, row: Schedule) -> bool:
+        """Does code declare it?"""
+        return _is_declared(row)
+
+    @column(_("Declared in code"))
+    def declared(self, row: Schedule) -> str:
+        """Why nothing of it can be changed here."""
+        return _(
+            "%(func)s has the decorator @schedule: change or remove that, and `manage.py migrate` "
+            "or `manage.py qschedules sync` brings it here."
+        ) % {"func": row.func}
+
+    # What may be changed
+
+    def has_change_permission(self, request: HttpRequest, obj: Schedule | None = None) -> bool:
+        """A declared schedule would be as it is declared again after the next `migrate`."""
+        return not _is_declared(obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Schedule | None = None) -> bool:
+        """A declared schedule would come back."""
+        return not _is_declared(obj) and super().has_delete_permission(request, obj)
+
+    def get_fields(self, request: HttpRequest, obj: Schedule | None = None) -> list[Any]:
+        """The reason comes first."""
+        return sorted(super().get_fields(request, obj), key="declared".__ne__)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Schedule | None = None) -> list[Any]:
+        """What a schedule without croniter cannot use, and what says why all else is so."""
+        fields = list(super().get_readonly_fields(request, obj))
+        if _is_declared(obj):
+            fields.append("declared")
+        if find_spec("croniter") is None:
+            fields.append("cron")
+        return fields
+
+    def get_form(
+        self, request: HttpRequest, obj: Schedule | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """The form says what to install where cron cannot be used."""
+        if find_spec("croniter") is None:
+            kwargs["help_texts"] = {**kwargs.get("help_texts", {}), "cron": INSTALL_CRONITER}
+        return super().get_form(request, obj, change, **kwargs)
+
+
+def _is_declared(row: Schedule | None) -> bool:
+    return row is not None and row.declaration is not None
