@@ -68,12 +68,15 @@ def rolled_back(alias: str = "queue") -> Iterator[None]:
 
 
 def insert_like_django_q2(
-    other: sqlite3.Connection, payload: str = "old", lock: str | None = "2020-01-01 00:00:00"
+    other: sqlite3.Connection,
+    payload: str = "old",
+    lock: str | None = "2020-01-01 00:00:00",
+    key: str = "tests",
 ) -> None:
     """The columns that Django Q2 knows, and no other."""
     other.execute(
         'INSERT INTO django_q_ormq ("key", payload, "lock") VALUES (?, ?, ?)',
-        ("tests", payload, lock),
+        (key, payload, lock),
     )
 
 

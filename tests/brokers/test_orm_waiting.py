@@ -122,7 +122,7 @@ class TestABlockedClaim:
     def test_other_writes_of_the_site_do_not(self, alias: str, blocked: BlockedClaim) -> None:
         with stranger() as other:
             other.execute("CREATE TABLE unrelated (id INTEGER)")
-            insert_like_django_q2(other, "of another queue")
+            insert_like_django_q2(other, "of another queue", key="another")
             other.execute("DELETE FROM django_q_ormq")
             insert_like_django_q2(other, "wanted")
 
@@ -298,3 +298,14 @@ class TestInotify:
                 assert waiter.wait(0) is wake.Woken.CHANGED
 
         assert waiter._inotify is None
+
+
+def test_a_look_that_takes_longer_than_a_claim_may_wait_ends_it(
+    alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = ORM("tests")
+    # Over before it begins: waited for less than no time, which no system can sleep.
+    monkeypatch.setattr("django_q_broker_orm.broker.LONGEST_WAIT_SECONDS", -1)
+    broker._waiter = wake.Waiter(0.2)
+
+    assert broker.claim(1, 60) == []

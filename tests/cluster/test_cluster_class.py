@@ -1,13 +1,19 @@
 """`django_q.cluster.Cluster` and `Stat`, as user code sees them."""
 
 import json
+import logging
 import signal
 import sys
-from typing import Any
+from multiprocessing.process import BaseProcess
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from django_q.cluster import get_mp_context
+from django_q.cluster.board import Board
+from django_q.cluster.cluster import Cluster
+from django_q.cluster.fleet import Fleet
 from tests.harness import ClusterProcess, Project
 
 SCRIPT = """\
@@ -122,6 +128,38 @@ def test_running_clusters_are_seen_from_elsewhere_without_a_shared_cache(
     )
     assert [cluster.stop() for cluster in clusters] == [0, 0]
     assert {stat[1] for stat in project.run(code)} <= {"Stopped", "Stopping"}
+
+
+@pytest.mark.django_db
+def test_a_sentinel_for_which_there_is_no_room_is_started_a_little_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, settings: Any
+) -> None:
+    settings.Q_CLUSTER = {"orm": "default", "workers": 1}
+    cluster = Cluster(fleet=Fleet())
+    cluster.board = Board(1)
+    cluster.sentinel = cast("BaseProcess", SimpleNamespace(exitcode=-9))
+    answers = iter([OSError("no room"), OSError("no room"), None])
+    started: list[bool] = []
+
+    def start() -> None:
+        answer = next(answers)
+        if answer is not None:
+            raise answer
+        started.append(True)
+
+    monkeypatch.setattr(cluster, "start_sentinel", start)
+    monkeypatch.setattr(logging.getLogger("django-q"), "propagate", True)
+    naps = []
+    while not started:
+        assert not cluster.mind()
+        naps.append(cluster.nap())
+        cluster.fleet.rest(cluster.nap())
+
+    assert caplog.text.count("The sentinel died: -9") == 1
+    assert caplog.text.count("Cannot start a sentinel: no room") == 2
+    # It never waits itself, so that others have their turn; and it is not tried without a pause.
+    assert max(naps) <= 1
+    assert len(naps) > 3
 
 
 SERVE = """\

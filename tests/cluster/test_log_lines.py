@@ -86,6 +86,7 @@ def test_a_task_is_told_with_its_name_function_and_group(project: Project) -> No
     cluster.wait_for_line(r"\[Q\] ERROR Failed 'tests\.jobs\.fail' \(bad one\) - went wrong$")
 
 
+@pytest.mark.starts_anew
 @pytest.mark.needs_fork("multiprocessing's own helpers would be in the list too")
 def test_the_process_list_shows_what_each_process_does(project: Project) -> None:
     gate = project.gate()

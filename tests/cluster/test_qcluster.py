@@ -1,7 +1,14 @@
 """What `manage.py qcluster` makes of its options, of the environment, and of a site not ready."""
 
-import pytest
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import pytest
+from django.core.management import call_command
+
+from django_q import conf
+from django_q.conf import Settings
 from tests.databases import SQLite
 from tests.harness import Project
 
@@ -10,6 +17,35 @@ QUEUES = {
     "ALT_CLUSTERS": {"long": {"workers": 1}, "short": {"workers": 3}},
 }
 READY = "ready for work at"
+
+
+@pytest.fixture
+def qcluster(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, caplog: pytest.LogCaptureFixture
+) -> Iterator[Callable[..., list[Settings]]]:
+    """Yield the command, which returns what its clusters are given and starts none."""
+    started: list[Settings] = []
+
+    def run(*arguments: str) -> list[Settings]:
+        call_command("qcluster", *arguments)
+        return started
+
+    monkeypatch.setattr(
+        "django_q.cluster.cluster.Cluster", lambda settings, fleet: started.append(settings)
+    )
+    monkeypatch.setattr("django_q.cluster.fleet.Fleet.start", lambda self: None)
+    monkeypatch.setattr("django_q.management.commands.qcluster.require_tables", lambda: None)
+    monkeypatch.setattr(logging.getLogger("django-q"), "propagate", True)
+    monkeypatch.setenv("Q_CLUSTER_NAME", "")
+    settings.Q_CLUSTER = {
+        "name": "site",
+        "cluster_name": "main",
+        "ALT_CLUSTERS": {"long": {}, "short": {}},
+    }
+    caplog.set_level(logging.INFO, "django-q")
+    yield run
+    monkeypatch.undo()
+    conf.reset_settings()
 
 
 def enqueue_for_each_queue(project: Project) -> None:
@@ -46,6 +82,7 @@ def test_a_named_cluster_works_on_its_queue_with_its_own_settings(
     assert [task["cluster"] for task in project.tasks()] == ["long"]
 
 
+@pytest.mark.starts_anew
 def test_a_cluster_without_a_name_leaves_the_other_queues_alone(project: Project) -> None:
     project.configure(QUEUES)
     enqueue_for_each_queue(project)
@@ -55,6 +92,72 @@ def test_a_cluster_without_a_name_leaves_the_other_queues_alone(project: Project
     assert cluster.wait() == 0, cluster.log
     assert project.starts() == {"default": 1}
     assert cluster.log.count(READY) == 2
+
+
+PAGE: dict[str, object] = {"name": "default", "workers": 4}
+"""`Q_CLUSTER` of django-prodserver's page on Django Q2."""
+
+
+def test_a_cluster_that_no_setting_lists_is_a_queue_of_its_own(project: Project) -> None:
+    project.configure(PAGE)
+    project.run(
+        "from django_q.tasks import async_task\n"
+        "async_task('tests.jobs.ok', 'default')\n"
+        "async_task('tests.jobs.ok', 'priority', cluster='priority')"
+    )
+
+    clusters = {
+        name: project.start_cluster("--verbosity=1", f"--cluster-name={name}")
+        for name in ("priority", "default")
+    }
+    tasks = project.wait_for_tasks(2)
+
+    for cluster in clusters.values():
+        assert cluster.stop() == 0, cluster.log
+        assert cluster.log.count(READY) == 4
+    assert project.starts() == {"default": 1, "priority": 1}
+    assert {task["cluster"] for task in tasks} == {"default", "priority"}
+    clusters["priority"].wait_for_line("'priority' is not in ALT_CLUSTERS .* Known: 'default'\\.$")
+    assert "ALT_CLUSTERS" not in clusters["default"].log
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "known"),
+    [
+        ("lnog", "WARNING", "Known: 'main', 'site', 'long', 'short'. Did you mean 'long'?"),
+        ("SHORT", "WARNING", "Known: 'main', 'site', 'long', 'short'. Did you mean 'short'?"),
+        ("priority", "INFO", "Known: 'main', 'site', 'long', 'short'."),
+    ],
+)
+@pytest.mark.parametrize("by_variable", [True, False])
+def test_a_name_that_is_not_listed_is_said_with_the_known_ones(
+    qcluster: Callable[..., list[Settings]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    level: str,
+    known: str,
+    by_variable: bool,
+) -> None:
+    if by_variable:
+        monkeypatch.setenv("Q_CLUSTER_NAME", name)
+
+    [started] = qcluster(*([] if by_variable else [f"--name={name}"]))
+
+    assert started.cluster_name == name
+    said = f"The queue {name!r} is not in ALT_CLUSTERS and has the settings of Q_CLUSTER. {known}"
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [(level, said)]
+
+
+@pytest.mark.parametrize("names", [(), ("site",), ("main",), ("long",), ("long", "site")])
+def test_nothing_is_said_of_names_that_are_known(
+    qcluster: Callable[..., list[Settings]], caplog: pytest.LogCaptureFixture, names: tuple[str]
+) -> None:
+    started = qcluster(*(f"-n{name}" for name in names))
+
+    chosen = ["main" if name == "site" else name for name in names or ["main"]]
+    assert [each.cluster_name for each in started] == chosen
+    assert caplog.records == []
 
 
 def test_run_once_does_not_wait_for_failed_attempts_to_come_back(project: Project) -> None:
@@ -93,6 +196,7 @@ def test_verbosity_says_how_much_is_logged(
     assert levels - {"DEBUG"} == shown
 
 
+@pytest.mark.starts_anew
 @pytest.mark.parametrize(
     ("lacking", "sentence"),
     [

@@ -22,9 +22,6 @@ from tests.harness import ClusterProcess, Project, wait_gone
 ANEW = ["spawn", "forkserver"]
 """How processes are started that inherit nothing; all other tests fork."""
 
-spawned = pytest.mark.parametrize("method", ["spawn"], indirect=True)
-"""Of what a child is handed in the same way by both: each start costs seconds."""
-
 PROGRAM = """\
 import signal
 import subprocess
@@ -64,7 +61,8 @@ def method(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def project(project: Project, method: str) -> Project:
-    project.configure({"start_method": method})
+    # Each process costs seconds: two workers only where a test needs them.
+    project.configure({"start_method": method, "workers": 1})
     return project
 
 
@@ -86,6 +84,7 @@ def assert_nothing_outlives(project: Project, cluster: ClusterProcess) -> None:
     project.wait_until(lambda: not cluster.descendants(), what="everybody to leave")
 
 
+@pytest.mark.starts_anew
 def test_tasks_are_run_and_the_cluster_stops(project: Project) -> None:
     enqueue(project, 20)
 
@@ -156,7 +155,6 @@ def test_a_signal_to_the_group_under_load_loses_nothing_and_repeats_nothing(
     assert_each_ran_once(project, 300)
 
 
-@spawned
 def test_a_signal_to_the_group_of_a_cluster_that_starts_stops_it(project: Project) -> None:
     cluster = project.start_cluster()
     cluster.wait_for_line("guarding cluster at")
@@ -168,7 +166,6 @@ def test_a_signal_to_the_group_of_a_cluster_that_starts_stops_it(project: Projec
     assert_nothing_outlives(project, cluster)
 
 
-@spawned
 def test_nothing_outlives_a_main_process_that_was_killed(project: Project) -> None:
     gate = project.gate()
     enqueue(project, 1, "gate", gate.path)
@@ -183,9 +180,8 @@ def test_nothing_outlives_a_main_process_that_was_killed(project: Project) -> No
     assert_nothing_outlives(project, cluster)
 
 
-@spawned
 def test_an_overdue_worker_is_killed_and_its_task_has_failed(project: Project, method: str) -> None:
-    project.configure({"start_method": method, "timeout": 0.5, "ack_failures": True})
+    project.configure({"start_method": method, "workers": 1, "timeout": 0.5, "ack_failures": True})
     enqueue(project, 1, "stubborn", 60)
 
     cluster = project.start_cluster()
@@ -196,7 +192,6 @@ def test_an_overdue_worker_is_killed_and_its_task_has_failed(project: Project, m
     assert cluster.stop() == 0
 
 
-@spawned
 def test_a_program_that_a_task_starts_has_the_usual_signals(project: Project) -> None:
     (project.path / "programs.py").write_text(PROGRAM)
     project.run("from django_q.tasks import async_task; async_task('programs.handlers')")
@@ -208,7 +203,6 @@ def test_a_program_that_a_task_starts_has_the_usual_signals(project: Project) ->
     assert told == "['SIG_DFL', 'default_int_handler', 'SIG_DFL'] set()"
 
 
-@spawned
 def test_large_packages_and_results_travel(project: Project) -> None:
     project.run(
         "from django_q.tasks import async_task\n"
@@ -225,7 +219,7 @@ def test_large_packages_and_results_travel(project: Project) -> None:
     assert sizes == [300_000] * 2
 
 
-@spawned
+@pytest.mark.starts_anew
 def test_a_script_that_guards_nothing_starts_one_cluster(project: Project) -> None:
     (project.path / "serve.py").write_text(UNGUARDED)
     cluster = ClusterProcess([sys.executable, "serve.py"], project, project.env)
@@ -258,12 +252,11 @@ def test_a_fork_server_that_dies_takes_no_work_with_it(project: Project, method:
     assert_nothing_outlives(project, cluster)
 
 
-@pytest.mark.parametrize("method", ANEW, indirect=True)
 def test_a_cluster_whose_folder_was_cleared_away_gets_another(
     project: Project, method: str
 ) -> None:
     cluster = project.start_cluster(TMPDIR=str(project.path))
-    worker = cluster.pid_of("ready for work at", count=2)
+    worker = cluster.pid_of("ready for work at")
     cluster.wait_for_line("pushing tasks at")
     cluster.wait_for_line("monitoring at")
     [folder] = project.path.glob("django-q-bodies-*")

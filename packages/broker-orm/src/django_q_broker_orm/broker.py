@@ -207,8 +207,9 @@ class ORM(Broker):
             return True  # What others commit cannot be seen before this transaction ends.
         left = deadline - time.monotonic()
         if next_at is not None:
-            left = min(left, max(0.0, (next_at - now).total_seconds()))
-        woken = self._waiter.wait(left)
+            left = min(left, (next_at - now).total_seconds())
+        # Less than nothing is left where the look itself took longer than the claim may wait.
+        woken = self._waiter.wait(max(0.0, left))
         return woken is Woken.RUNG or time.monotonic() >= deadline
 
     def _until(self, now: datetime, lease: float) -> Until:

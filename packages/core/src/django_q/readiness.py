@@ -20,7 +20,14 @@ _TABLE = re.compile(r"django_q_\w+", re.IGNORECASE)
 
 COLUMNS = {
     "ormq": ("attempts", "claim", "lapses", "priority"),
-    "schedule": ("catch_up", "error", "occurrence", "occurrence_task"),
+    "schedule": (
+        "catch_up",
+        "declaration",
+        "error",
+        "occurrence",
+        "occurrence_task",
+        "seconds",
+    ),
     "task": ("worker_deaths",),
 }
 """What our migrations add to the tables of Django Q2: no table, or one of these, is missing."""

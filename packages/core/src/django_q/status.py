@@ -99,6 +99,10 @@ class Stat(Status):
         """Build one from the plain facts of a cluster."""
         return cls(snapshot)
 
+    def __call__(self) -> Stat:
+        """Itself: the manual has `cluster.stat()`, where Django Q2 has `cluster.stat`."""
+        return self
+
     def uptime(self) -> float:
         """Seconds since the cluster was started."""
         return (timezone.now() - self.tob).total_seconds() if self.tob else 0.0

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, NoReturn, cast
 
 from django_q.brokers.base import Broker
-from django_q.conf import Settings, get_settings
+from django_q.conf import Settings, get_settings, seen_as, settings_of
 from django_q.errors import ConfigurationError, PluginError, UnknownBroker
 from django_q.plugins import BrokerEntry, Manager, get_manager
 from django_q.plugins.entries import OUR_MODULES, pip_install
@@ -39,9 +39,47 @@ SHIMS = {
 
 
 def get_broker(list_key: str | None = None) -> Broker:
-    """A new broker object for a queue, by default the one that this process enqueues to."""
+    """A new broker object for a queue, by default the one that this process enqueues to.
+
+    Of the broker that the queue's cluster has: an entry of ALT_CLUSTERS may choose another.
+    """
+    elsewhere = settings_elsewhere(list_key)
+    if elsewhere is not None:
+        with seen_as(elsewhere):
+            return broker_class(elsewhere)(list_key=list_key)
     settings = get_settings()
     return broker_class(settings)(list_key=list_key or settings.cluster_name)
+
+
+def settings_elsewhere(list_key: str | None) -> Settings | None:
+    """The settings of a queue that another broker keeps than this process's own; else None."""
+    global _elsewhere  # noqa: PLW0603 - one per process; replaced whole, so threads may share it
+    settings = get_settings()
+    if not list_key or list_key == settings.cluster_name or not settings.alt_clusters:
+        return None
+    if _elsewhere is None or _elsewhere[0] is not settings:
+        _elsewhere = (settings, {})
+    known = _elsewhere[1]
+    if list_key not in known:
+        known[list_key] = _elsewhere_than(settings, list_key)
+    return known[list_key]
+
+
+def _elsewhere_than(settings: Settings, list_key: str) -> Settings | None:
+    try:
+        other = settings_of(list_key)
+    except ConfigurationError:
+        # No cluster can have that name; what the broker makes of it is its affair.
+        return None
+    return None if _broker_of(other) == _broker_of(settings) else other
+
+
+_elsewhere: tuple[Settings, dict[str, Settings | None]] | None = None
+"""What is known of other queues, for as long as the settings stay the same."""
+
+
+def _broker_of(settings: Settings) -> tuple[str | None, dict[str, Any]]:
+    return settings.broker_class, settings.broker_options
 
 
 def broker_class(settings: Settings | None = None) -> type[Broker]:

@@ -237,14 +237,19 @@ def follow_parent(method: str) -> None:
     """
     parent = multiprocessing.parent_process()
     assert parent is not None, "Main follows nobody."
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    hear_parents_end(signal.SIGKILL)
     if method == FORK_SERVER or sys.platform != "linux":
         threading.Thread(target=_watch, args=(parent, method), daemon=True).start()
     if method != FORK_SERVER and os.getppid() != parent.pid:
         # It died before the kernel was told; whoever adopted us is not to be followed.
         os._exit(1)
+
+
+def hear_parents_end(number: int) -> None:
+    """Be sent this signal when the parent ends, where the kernel can do that."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def _watch(parent: Any, method: str) -> None:

@@ -12,6 +12,7 @@ from django.db import IntegrityError, OperationalError, ProgrammingError
 
 from django_q import databases, records
 from django_q.brokers.base import Broker, Package
+from django_q.brokers.registry import get_broker, settings_elsewhere
 from django_q.cluster.crew import Crew
 from django_q.cluster.lane import Action, Lane, Report, Verdict
 from django_q.cluster.patience import Patience
@@ -64,6 +65,15 @@ class Entry:
     def keeps_claim(self) -> bool:
         """Has it a hook, for which it stays claimed until that has run?"""
         return self.report.outcome is not None and bool(self.outcome.hook)
+
+    @property
+    def is_half_recorded(self) -> bool:
+        """Is there more to be kept of it after the commit: a cached result, an iterable's list?
+
+        Acknowledged in that commit, it would not come back to a cluster that dies before.
+        """
+        outcome = self.report.outcome
+        return outcome is not None and bool(outcome.cache or outcome.item)
 
     @property
     def size(self) -> int:
@@ -176,13 +186,15 @@ class Clerk:
         links: dict[str, list[Package]] = defaultdict(list)
         for entry in batch:
             action, delay = entry.report.action, entry.report.delay
-            if action == Action.ACKNOWLEDGE and not entry.keeps_claim:
-                acknowledged.append(entry.receipt)
+            if action == Action.ACKNOWLEDGE:
+                if not (entry.keeps_claim or entry.is_half_recorded or self.is_apart(entry)):
+                    acknowledged.append(entry.receipt)
             elif action == Action.RETRY:
                 released[delay, True].append(entry.receipt)
             elif action == Action.RELEASE:
                 released[0, False].append(entry.receipt)
-            if entry.recorded == records.Recorded.NEW and entry.outcome.link:
+            is_new = entry.recorded == records.Recorded.NEW
+            if is_new and entry.outcome.link and not self.is_apart(entry):
                 links[entry.outcome.link.list_key].append(entry.outcome.link.package)
         if acknowledged:
             self.broker.acknowledge_many(acknowledged)
@@ -193,14 +205,21 @@ class Clerk:
 
     def broker_of(self, list_key: str) -> Broker:
         if list_key not in self._brokers:
-            self._brokers[list_key] = self.crew.broker_class(list_key)
+            is_elsewhere = settings_elsewhere(list_key) is not None
+            make = get_broker if is_elsewhere else self.crew.broker_class
+            self._brokers[list_key] = make(list_key)
         return self._brokers[list_key]
+
+    def is_apart(self, entry: Entry) -> bool:
+        """Is a task to follow that the results' transaction cannot queue?"""
+        link = None if entry.report.outcome is None else entry.outcome.link
+        if link is None:
+            return False
+        return not self.shares_transaction or settings_elsewhere(link.list_key) is not None
 
     def has_link(self, entry: Entry) -> bool:
         """Is a task to be queued that the results' transaction has not queued?"""
-        if self.shares_transaction or entry.report.outcome is None:
-            return False
-        return entry.counts and entry.outcome.link is not None
+        return self.is_apart(entry) and entry.counts
 
     def enqueue_link(self, link: records.Link) -> None:
         """Queue the next task of a chain; raises while the broker does not take it."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import multiprocessing
 import os
-import signal
 import socket
-import threading
 import time
 import uuid
-from multiprocessing.connection import wait
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
@@ -19,7 +16,6 @@ from typing import Any
 from django_q.brokers import Broker, get_broker
 from django_q.cluster import clock
 from django_q.cluster.birth import (
-    SIGNALS,
     Parcel,
     begin,
     chosen_method,
@@ -27,12 +23,14 @@ from django_q.cluster.birth import (
     require_settings_module,
     start,
 )
-from django_q.cluster.board import Board, is_running
+from django_q.cluster.board import Board
 from django_q.cluster.crew import Crew, leave_nothing_open, set_title
+from django_q.cluster.fleet import Fleet
 from django_q.cluster.patience import Patience
 from django_q.cluster.sentinel import END_SECONDS, run_sentinel
 from django_q.cluster.states import status_of
-from django_q.conf import Conf, Settings, get_settings
+from django_q.cluster.vacancy import Vacancy
+from django_q.conf import Conf, Settings, get_settings, in_force
 from django_q.errors import BrokerUnavailable, ConfigurationError
 from django_q.humanhash import humanize
 from django_q.status import Stat
@@ -44,6 +42,8 @@ LATE_SECONDS = 5
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds before a sentinel that died is replaced, growing with each death in a row."""
+
+LONGEST_NAP = 1.0
 
 
 class BoardEvent:
@@ -72,17 +72,26 @@ class BoardEvent:
 
 
 class Cluster:
-    """A cluster on one queue. `start()` returns when it runs, `stop()` when it has stopped."""
+    """A cluster on one queue. `start()` returns when it runs, `stop()` when it has stopped.
 
-    def __init__(self, broker: Broker | None = None) -> None:
-        self.settings = get_settings()
-        self.broker = broker or reach_broker(self.settings)
+    Unless it belongs to a fleet of several it is a fleet of one.
+    """
+
+    def __init__(
+        self,
+        broker: Broker | None = None,
+        settings: Settings | None = None,
+        fleet: Fleet | None = None,
+    ) -> None:
+        self.settings = settings or get_settings()
+        with in_force(self.settings):
+            self.broker = broker or reach_broker(self.settings)
+            self.start_method = chosen_method()
         if not self.broker.serves_clusters:
             raise ConfigurationError(
                 f"{self.broker.info()} lives inside one process and cannot feed a cluster: "
                 "choose another broker in Q_CLUSTER, or run tasks with sync=True."
             )
-        self.start_method = chosen_method()
         require_settings_module(self.start_method)
         self.sentinel: BaseProcess | None = None
         self.board: Board | None = None
@@ -93,16 +102,18 @@ class Cluster:
         self.start_event = BoardEvent(self, "started")
         self.stop_event = BoardEvent(self, "stop_requested")
         self.tob: float | None = None
+        self.ends_when_empty = False
+        self.is_over = False
+        """Has it stopped, and is all that it held released?"""
         self._signals = 0
         self._told = 0
         self._pause = 0.0
-        self._until_empty = False
+        self._vacancy: Vacancy | None = None
         self._stop_by: int | None = None
-        self._heard, self._tell = os.pipe()
-        os.set_blocking(self._tell, False)
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                signal.signal(number, self.sig_handler)
+        self.fleet = fleet or Fleet()
+        self.fleet.clusters.append(self)
+        if fleet is None:
+            self.fleet.hear_signals()
 
     # Starting
 
@@ -111,22 +122,32 @@ class Cluster:
 
         Raises RuntimeError when the sentinel ends before that.
         """
+        self.launch()
+        self.wait_for_start()
+        return os.getpid()
+
+    def launch(self) -> None:
+        """Start the sentinel, without waiting for it."""
         self.pid = os.getpid()
         self.tob = time.time()
-        set_title(multiprocessing.current_process().name, self.name)
+        set_title(multiprocessing.current_process().name, self.fleet.title)
         logger.info("Q Cluster %s starting.", self.name)
+        if len(self.fleet.clusters) > 1:
+            logger.info("Q Cluster %s works on %s.", self.name, self.settings.cluster_name)
         # The probe is over: no connection may be carried into another process.
         self.broker.close()
         self.start_sentinel()
+
+    def wait_for_start(self) -> None:
+        """Return once everybody has been started."""
         self.wait_until(lambda: self.start_event.is_set() or not self._sentinel_lives(), None)
         if not self.start_event.is_set():
             self.clear_away()
             raise RuntimeError("The sentinel ended before the cluster had started; see the log.")
         logger.info("Q Cluster %s running.", self.name)
-        return self.pid
 
     def start_sentinel(self) -> None:
-        """Start a sentinel with a board of its own."""
+        """Start a sentinel with a board of its own, in the settings of this cluster's queue."""
         leave_nothing_open()
         self.board = Board(self.settings.workers, self.start_method)
         crew = Crew(
@@ -140,58 +161,74 @@ class Cluster:
         parcel = Parcel(run_sentinel, f"Process-{uuid.uuid4().hex}", crew)
         context = context_for_sentinel(self.start_method)
         name = f"Process-{uuid.uuid4().hex}"
-        self.sentinel = context.Process(target=begin, name=name, args=(parcel, None))
-        start(self.sentinel, self.start_method)
+        sentinel = context.Process(target=begin, name=name, args=(parcel, None))
+        try:
+            with in_force(self.settings):
+                start(sentinel, self.start_method)
+        except BaseException:
+            self.board.remove()
+            raise
+        self.sentinel = sentinel
 
     # Running
 
     def join(self) -> int:
         """Mind the cluster until it has stopped; the exit status for the process."""
-        while True:
-            if self._signals or self._has_given_up() or self._has_emptied():
-                self.request_stop()
-                self.end_the_stuck()
-            if not self._sentinel_lives():
-                if self._stopped_orderly():
-                    break
-                self.replace_sentinel()
-            # Named here, alive or not: it may have ended since it was asked above.
-            self.rest(1.0, *self._end_of_sentinel())
-        return self.finish()
+        return self.fleet.join(self)
 
     def run_until_empty(self) -> int:
         """Work until the queue has been found empty, then stop; the exit status."""
-        self._until_empty = True
+        self.ends_when_empty = True
         return self.join()
 
-    def replace_sentinel(self) -> None:
+    def mind(self) -> bool:
+        """Look after the cluster once, waiting for nothing; True when it has stopped."""
+        if self.is_over or self.sentinel is None:
+            self.is_over = True
+            return True
+        if self._signals or self.has_given_up or self._has_emptied():
+            self.request_stop()
+            self.end_the_stuck()
+        if not self._sentinel_lives():
+            if not self._stopped_orderly():
+                self.fill_the_vacancy()
+            if self._stopped_orderly():
+                self.finish()
+        return self.is_over
+
+    def fill_the_vacancy(self) -> None:
         """Start anew after a sentinel's death, when its children have left, as they must."""
-        exitcode = self.sentinel.exitcode if self.sentinel else None
-        logger.error("The sentinel died: %s", exitcode)
-        self.clear_away()
-        if not self._is_stopping():
-            self.rest(self._pause)
-            self._pause = min(self._pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
+        assert self.board is not None
+        if self._vacancy is None:
+            logger.error("The sentinel died: %s", self.sentinel.exitcode if self.sentinel else None)
+            self._vacancy = Vacancy(self.board, self._longer_pause())
+        if not self._vacancy.is_cleared():
+            return
         if self._is_stopping():
             # Nobody is left who could say it.
-            assert self.board is not None
             self.board.stopped = 1
-        else:
-            logger.info("Starting a new sentinel")
+        elif self._vacancy.is_over:
+            self.succeed()
+
+    def succeed(self) -> None:
+        """Start the next sentinel; where the machine has no room for it, a little later."""
+        logger.info("Starting a new sentinel")
+        try:
             self.start_sentinel()
+        except OSError as error:
+            logger.error("Cannot start a sentinel: %s", error)
+            assert self.board is not None
+            self._vacancy = Vacancy(self.board, self._longer_pause())
+        else:
+            self._vacancy = None
 
     def clear_away(self) -> None:
-        """Wait for the children of a dead sentinel to leave, and end those that do not."""
-        if self.board is None:
-            return
-        deadline = clock.after(2)
-        while left := [pid for pid in self.board.pids() if is_running(pid)]:
-            if clock.now() > deadline:
-                for pid in left:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-            self.rest(0.01)
-        self.board.remove()
+        """Wait for the children of a sentinel that died at its start to leave."""
+        assert self.board is not None
+        self._vacancy = Vacancy(self.board)
+        while not self._vacancy.is_cleared():
+            self.fleet.rest(self.nap())
+        self.is_over = True
 
     # Stopping
 
@@ -199,9 +236,13 @@ class Cluster:
         """Stop gracefully and return True once everybody has left; False if nothing ran."""
         if not self._sentinel_lives():
             return False
-        self._signals = max(self._signals, 1)
+        self.ask_to_stop()
         self.join()
         return True
+
+    def ask_to_stop(self) -> None:
+        """Have it stop gracefully in its next turn."""
+        self._signals = max(self._signals, 1)
 
     def request_stop(self) -> None:
         """Tell the sentinel to stop; for the second time: now."""
@@ -224,66 +265,52 @@ class Cluster:
             assert self.sentinel is not None
             self.sentinel.kill()
 
-    def finish(self) -> int:
+    def finish(self) -> None:
         """Release what the cluster held, when it has stopped."""
-        failed = bool(self.board and self.board.failed)
-        if self.sentinel is not None:
-            self.sentinel.join()
-        if self.board is not None:
-            self.board.remove()
+        assert self.sentinel is not None
+        assert self.board is not None
+        self.is_over = True
+        self.sentinel.join()
+        self.board.remove()
         logger.info("Q Cluster %s has stopped.", self.name)
-        return int(failed)
 
     def sig_handler(self, signum: int, frame: FrameType | None) -> None:
-        """Count a signal and pass it on, by a store and a byte, which wait for nobody.
+        """Hear a signal for this cluster alone.
 
         As in Django Q2 a cluster stops though user code never calls `join()`.
         """
+        self.count_signal()
+        self.fleet.wake()
+
+    def count_signal(self) -> None:
+        """Count a signal and pass it on, by a store and a byte, which wait for nobody."""
         self._signals += 1
         board = self.board
         if board is not None:
             board.stop_requested = max(board.stop_requested, min(self._signals, 2))
             board.sentinel_bell.shout()
-        try:
-            os.write(self._tell, b"\0")
-        except BlockingIOError:
-            return
 
     # Waiting
 
-    def rest(self, seconds: float, *others: int) -> None:
-        """Sleep until a signal, a ring of the board, or until one of the others is readable."""
-        waited_for: list[Any] = [self._heard, *others]
-        if self.board is not None:
-            waited_for.append(self.board.main_bell)
-        ready = wait(waited_for, seconds)
-        if self._heard in ready:
-            os.read(self._heard, 4096)
-        if self.board is not None:
-            self.board.main_bell.silence()
-
-    def wait_until(self, happened: Any, timeout: float | None) -> bool:
+    def wait_until(self, happened: Callable[[], bool], timeout: float | None) -> bool:
         """Sleep until `happened()`, at most `timeout` seconds."""
-        deadline = None if timeout is None else clock.after(timeout)
-        while not happened():
-            left = 0.1 if deadline is None else min(0.1, clock.seconds_until(deadline))
-            if left <= 0:
-                return bool(happened())
-            self.rest(left)
-        return True
+        return self.fleet.wait_until(happened, timeout)
+
+    def nap(self) -> float:
+        """Seconds after which it must be looked after, whatever happens."""
+        return LONGEST_NAP if self._vacancy is None or self.is_over else self._vacancy.nap()
+
+    def end_of_sentinel(self) -> list[int]:
+        """What becomes readable when the sentinel ends, and stays so until that is dealt with."""
+        if self.sentinel is None or self._vacancy is not None or self.is_over:
+            return []
+        return [self.sentinel.sentinel]
 
     def _sentinel_lives(self) -> bool:
         return self.sentinel is not None and self.sentinel.exitcode is None
 
-    def _end_of_sentinel(self) -> list[int]:
-        """What becomes readable when the sentinel ends, and stays so."""
-        return [] if self.sentinel is None else [self.sentinel.sentinel]
-
-    def _has_given_up(self) -> bool:
-        return self.board is not None and bool(self.board.failed)
-
     def _has_emptied(self) -> bool:
-        return self._until_empty and self.board is not None and bool(self.board.empty_claims)
+        return self.ends_when_empty and self.board is not None and bool(self.board.empty_claims)
 
     def _is_stopping(self) -> bool:
         return bool(self._signals) or self._stop_by is not None
@@ -291,7 +318,21 @@ class Cluster:
     def _stopped_orderly(self) -> bool:
         return self.board is None or bool(self.board.stopped)
 
+    def _longer_pause(self) -> float:
+        """How long the next vacancy lasts: none, and then longer with each."""
+        pause, self._pause = self._pause, min(self._pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
+        return pause
+
     # What others ask
+
+    @property
+    def has_given_up(self) -> bool:
+        """Was its broker never reached?"""
+        return self.board is not None and bool(self.board.failed)
+
+    @property
+    def exit_status(self) -> int:
+        return int(self.has_given_up)
 
     @property
     def name(self) -> str:

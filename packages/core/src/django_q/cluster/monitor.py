@@ -192,7 +192,9 @@ class Monitor:
             return
         if due and (entry.outcome.hook or entry.outcome.signal):
             self.hooks.add(None, entry.number, report)
-        if self.clerk.shares_transaction and action != Action.RETURN and not waits:
+        is_half = entry.is_half_recorded and action == Action.ACKNOWLEDGE
+        is_open = waits or is_half or self.clerk.is_apart(entry)
+        if self.clerk.shares_transaction and action != Action.RETURN and not is_open:
             action = Action.FORGET
         entry.lane.set_action(entry.number, action, delay)
 

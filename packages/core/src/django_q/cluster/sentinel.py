@@ -234,7 +234,9 @@ class Sentinel:
         with self.board.sentinel_bell.attended():
             ready = [] if self.board.stop_requested else wait(waited_for, self.nap())
         _drain(self.children_bell)
-        if self.lifeline in ready:
+        # By its id too: processes of other clusters may hold the lifeline open.
+        is_orphan = os.getppid() != self.crew.main_pid
+        if self.lifeline is not None and (self.lifeline in ready or is_orphan):
             logger.error("The main process is gone; stopping")
             self.lifeline = None
             self.board.stop_requested = max(self.board.stop_requested, 1)

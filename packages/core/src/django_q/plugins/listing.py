@@ -51,7 +51,11 @@ def _state(plugin: Plugin, contested: list[SharedKey]) -> str:
 
 def table(plugins: list[dict[str, Any]]) -> Iterator[str]:
     """The list as aligned lines, which a terminal and a file show alike."""
-    rows = [_HEADINGS, *_rows(plugins)]
+    return aligned([_HEADINGS, *_rows(plugins)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows as lines whose columns stand below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
