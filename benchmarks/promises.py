@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.brokers import Carrier
 from benchmarks.databases import provider
-from benchmarks.stress import Plan, stress
+from benchmarks.under_load import Plan, stress
 from tests.databases import SQLite
 from tests.harness import DATABASE_FILE, Project, make_template, temporary_folder
 

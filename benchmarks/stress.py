@@ -7,6 +7,9 @@ always`), and `--redis-kills 10` kills it too. What was enqueued and what ran st
 outside the system. The exit status is 1 if anything was not as it should be: a task lost, run
 again without a death that hit it, a package or a process left behind, a stop that hung, an outage
 that took more than two lines of the log.
+
+`--schedules 12000` is a test of its own: two clusters share so many schedules, and run each once
+and on time. So is `--schedule-kills 50`: clusters are killed while they queue what is due.
 """
 
 from __future__ import annotations
@@ -14,19 +17,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import random
-import re
-import shutil
-import signal
 import sys
-import tempfile
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -34,405 +29,41 @@ from rich.console import Console
 from benchmarks import brokers
 from benchmarks.brokers import Carrier, carrier
 from benchmarks.databases import NAMES, Provider, provider
-from benchmarks.feeder import Feeder
 from benchmarks.pruning import prune_under_load
-from tests.chaos import SETTINGS, Chaos, Verdict, members, packages_left, verdict
-from tests.harness import Project, temporary_folder, wait_gone
-from tests.redis_servers import Redis
-from tests.servers import MariaDB, PostgreSQL
+from benchmarks.schedule_kills import kill_clusters
+from benchmarks.schedules import Load, share
+from benchmarks.under_load import Plan, stress
 
-STOP_SECONDS = 15
-HUNG_SECONDS = STOP_SECONDS + 5
-PATIENCE_SECONDS = 120
-"""How long a cluster may show no sign of life before it counts as stalled."""
-HALTED = 0.25
-"""Of a lease, at most: two thirds of it are left when it is renewed, so a halt costs no task."""
-SETTLE_SECONDS = 8.0
-"""For log lines that come late: every process has tried again within this time."""
-LEFT_SECONDS = 30
-"""What a dead cluster had claimed comes back within a few leases; later it counts as left."""
-STARTS_BETWEEN = 40
-"""How many tasks start at least between two events, so that each happens under load."""
-DEPTH = 100
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 """A Redis that answers when it has on disk what it was given."""
-
-LOST = re.compile(r"Lost .*trying again|cannot .*trying again")
-FOUND = re.compile(r"Found .* again|can .* again")
-ALARM = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b(?! Failed ')|^Traceback ")
-"""What else a log must not say of an outage; the tasks that fail on purpose may."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is done to the cluster, and for how long."""
-
-    kills: int = 0
-    stops: int = 0
-    restarts: int = 0
-    redis_kills: int = 0
-    away_seconds: float = 0
-    seconds: float = 0
-    tasks: int = 0
-    """How many are to be enqueued at least."""
-    workers: int = 4
-    retry: int = 3
-    seed: int = 0
-
-
-@dataclass
-class Figures:
-    """What came of it."""
-
-    database: str
-    seed: int
-    broker: str = "orm"
-    seconds: float = 0
-    enqueued: int = 0
-    unsure: int = 0
-    """Tasks whose `async_task` raised, and which have appeared all the same."""
-    kills: Counter[str] = field(default_factory=Counter)
-    halts: int = 0
-    stops: int = 0
-    slowest_stop: float = 0
-    hung: int = 0
-    redis_kills: int = 0
-    restarts: int = 0
-    lost_lines: int = 0
-    found_lines: int = 0
-    other_lines: list[str] = field(default_factory=list)
-    ended: int = 0
-    """How often a main process ended of itself."""
-    stalled: bool = False
-    lost: list[str] = field(default_factory=list)
-    again: int = 0
-    """Tasks that ran again since a death had hit their attempt."""
-    twice: list[str] = field(default_factory=list)
-    left: int = 0
-    """Packages that the broker still has when every task is recorded."""
-    orphans: list[str] = field(default_factory=list)
-    evidence: str = ""
-    """The folder with ledgers and logs, where something was not as it should be."""
-
-    @property
-    def extra_lines(self) -> int:
-        """Return how many lines of the log are missing or too many."""
-        wrong = abs(self.lost_lines - self.restarts) + abs(self.found_lines - self.restarts)
-        return wrong + len(self.other_lines)
-
-    @property
-    def good(self) -> bool:
-        """Return whether everything was as it should be."""
-        bad = (self.hung, self.extra_lines, self.ended, self.stalled)
-        return not any([*bad, self.lost, self.twice, self.left, self.orphans])
-
-    def line(self) -> str:
-        """Return everything in one line."""
-        place = self.database if self.broker == "orm" else f"{self.broker} and {self.database}"
-        parts = [f"{place}, seed {self.seed}, {self.seconds:.0f} s"]
-        if self.kills:
-            roles = ", ".join(f"{role} {count}" for role, count in self.kills.most_common())
-            parts.append(f"{self.kills.total()} kills ({roles}), {self.halts} halts")
-        if self.redis_kills:
-            parts.append(f"{self.redis_kills} kills of redis-server")
-        if self.stops:
-            slowest = f"slowest {self.slowest_stop:.2f} s of {STOP_SECONDS}"
-            parts.append(f"{self.stops} stops ({slowest})")
-        if self.restarts:
-            lines = f"{self.lost_lines} lost, {self.found_lines} back, {len(self.other_lines)} else"
-            parts.append(f"{self.restarts} restarts of the server (lines of the log: {lines})")
-        if self.ended:
-            parts.append(f"ended of itself {self.ended}")
-        if self.stalled:
-            parts.append("STALLED")
-        enqueued = f"{self.enqueued:,} enqueued"
-        parts.append(f"{enqueued} ({self.unsure} unsure)" if self.unsure else enqueued)
-        parts.append(
-            f"hung {self.hung}, lost {len(self.lost)}, orphan processes {len(self.orphans)}, "
-            f"packages left {self.left}, "
-            f"run again after a death {self.again}, run twice {len(self.twice)}"
-        )
-        return "; ".join(parts)
-
-
-class Stalled(Exception):
-    """The cluster shows no sign of life."""
-
-
-class Stress:
-    """A cluster under load, and what is done to it."""
-
-    def __init__(
-        self,
-        project: Project,
-        databases: Provider,
-        carrier: Carrier,
-        plan: Plan,
-        say: Callable[[str], None],
-    ) -> None:
-        self.project = project
-        self.redis = carrier.server
-        self.server: Redis | PostgreSQL | MariaDB | None = carrier.server or databases.server
-        self.plan = plan
-        self.say = say
-        self.random = random.Random(plan.seed)
-        self.chaos = Chaos(project, plan.seed)
-        self.figures = Figures(project.database.name, plan.seed, carrier.name)
-        self.pause = threading.Event().wait
-        self.enqueued = project.path / "enqueued"
-        self.enqueued.touch()
-
-    def run(self) -> Figures:
-        """Do everything that is planned, let the cluster finish, and judge."""
-        began = time.monotonic()
-        self.chaos.start()
-        self.feeder = Feeder(self.project, "benchmarks.feed", self.enqueued, DEPTH, self.plan.seed)
-        try:
-            self.do_all()
-            self.feeder.stop()
-            self.drain()
-        except Stalled:
-            self.figures.stalled = True
-        finally:
-            self.feeder.kill()
-        self.stop_cluster()
-        # What a killed main process left behind may still be stopping.
-        wait_gone(self.project.processes(), HUNG_SECONDS)
-        self.judge()
-        self.figures.seconds = time.monotonic() - began
-        return self.figures
-
-    def do_all(self) -> None:
-        """Kill, stop and restart in random order, spread over the time that there is."""
-        plan, began = self.plan, time.monotonic()
-        events = [self.kill] * plan.kills + [self.stop] * plan.stops
-        events += [self.restart] * plan.restarts + [self.kill_redis] * plan.redis_kills
-        self.random.shuffle(events)
-        self.starts_between = max(STARTS_BETWEEN, plan.tasks // (len(events) + 1))
-        for number, event in enumerate(events):
-            self.work_until(began + plan.seconds * (number + 1) / (len(events) + 1))
-            self.say(f"{event.__name__} {number + 1} of {len(events)}")
-            event()
-        self.work_until(began + plan.seconds)
-        while self.taken() < plan.tasks:
-            self.say(f"{self.taken()} of {plan.tasks} tasks enqueued")
-            self.work_until(0)
-
-    def work_until(self, moment: float) -> None:
-        """Let the cluster work, at least until some more tasks have started."""
-        size = self.project.ledger_path.stat().st_size
-        # A line of the ledger, `task-1234 start 5678`, has about twenty bytes.
-        self.await_life(
-            lambda: self.project.ledger_path.stat().st_size > size + 20 * self.starts_between
-        )
-        while time.monotonic() < moment:
-            self.look_after_main()
-            self.pause(min(0.5, max(0.0, moment - time.monotonic())))
-
-    def await_life(self, sign: Callable[[], Any]) -> None:
-        """Wait for something that a cluster which works brings about."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not sign():
-            self.feeder.check()
-            self.look_after_main()
-            if time.monotonic() > deadline:
-                raise Stalled
-            self.pause(0.02)
-
-    def look_after_main(self) -> None:
-        """Start the cluster again if it ended though nobody asked it to."""
-        assert self.chaos.cluster is not None
-        if self.chaos.cluster.process.poll() is not None:
-            self.figures.ended += 1
-            self.chaos.start()
-
-    def kill(self) -> None:
-        """Kill a member at random; before some deaths another one is halted for a moment."""
-        if self.random.random() < 0.25:
-            self.halt()
-        try:
-            death = self.chaos.kill_one()
-        except AssertionError as nobody:
-            raise Stalled from nobody
-        self.figures.kills[death.role] += 1
-
-    def halt(self) -> None:
-        """Halt a member at random, and let it go on."""
-        pids = sorted(pid for pids in members(self.project).values() for pid in pids)
-        if not pids:
-            return
-        pid = self.random.choice(pids)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-            self.pause(self.random.uniform(0, HALTED * self.plan.retry))
-            os.kill(pid, signal.SIGCONT)
-            self.figures.halts += 1
-
-    def kill_redis(self) -> None:
-        """Kill redis-server, and start it again with what it has on disk."""
-        assert self.redis is not None
-        self.redis.kill()
-        self.pause(self.plan.away_seconds)
-        self.redis.start()
-        self.figures.redis_kills += 1
-
-    def stop(self) -> None:
-        """Ask the whole group to stop, as systemd does, and start the next cluster."""
-        self.figures.stops += 1
-        self.stop_cluster()
-        self.chaos.start()
-
-    def stop_cluster(self) -> None:
-        """Ask the whole group to stop, and kill it if it does not."""
-        cluster = self.chaos.cluster
-        assert cluster is not None
-        asked = time.monotonic()
-        cluster.terminate(group=True)
-        try:
-            cluster.wait(HUNG_SECONDS)
-        except AssertionError:
-            self.figures.hung += 1
-            cluster.kill(group=True)
-            cluster.wait()
-        self.figures.slowest_stop = max(self.figures.slowest_stop, time.monotonic() - asked)
-
-    def restart(self) -> None:
-        """Restart the queue's server under load, and count what the log says of it."""
-        assert self.server is not None
-        assert self.chaos.cluster is not None
-        cluster = self.chaos.cluster
-        mark = cluster.mark()
-        self.server.stop()
-        self.pause(self.plan.away_seconds)
-        self.server.start()
-        with contextlib.suppress(AssertionError):
-            cluster.wait_for_line(FOUND.pattern, PATIENCE_SECONDS, since=mark)
-        self.work_until(time.monotonic() + SETTLE_SECONDS)
-        self.figures.restarts += 1
-        for line in cluster.lines[mark:]:
-            if LOST.search(line):
-                self.figures.lost_lines += 1
-            elif FOUND.search(line):
-                self.figures.found_lines += 1
-            elif ALARM.search(line):
-                self.figures.other_lines.append(line)
-
-    def drain(self) -> None:
-        """Wait until all is recorded that was enqueued."""
-        left, moved = len(self.answers()) + 1, time.monotonic()
-        while left:
-            self.look_after_main()
-            now = len(self.expected().keys() - self.recorded())
-            if now < left:
-                left, moved = now, time.monotonic()
-                self.say(f"waiting for {left} tasks")
-            elif time.monotonic() > moved + PATIENCE_SECONDS:
-                raise Stalled
-            self.pause(0.5)
-        self.empty()
-
-    def empty(self) -> None:
-        """Wait until the broker has nothing any more, and count what stays."""
-        deadline = time.monotonic() + LEFT_SECONDS
-        while left := packages_left(self.project):
-            self.look_after_main()
-            if time.monotonic() > deadline:
-                self.figures.left = left
-                break
-
-    def taken(self) -> int:
-        """Return how many tasks `async_task` has taken so far."""
-        return self.enqueued.read_bytes().count(b" taken\n")
-
-    def answers(self) -> dict[str, tuple[str, str]]:
-        """Return label → (kind, answer) of all that the feeding process has tried to enqueue."""
-        lines = (line.split() for line in self.enqueued.read_text().splitlines())
-        return {label: (kind, answer) for label, kind, answer in lines}
-
-    def expected(self) -> dict[str, str]:
-        """Return label → kind of what must be recorded: taken by `async_task`, or seen to run."""
-        started = self.project.starts()
-        return {
-            label: kind
-            for label, (kind, answer) in self.answers().items()
-            if answer == "taken" or label in started
-        }
-
-    def recorded(self) -> set[str]:
-        """Return the labels of which the database has an outcome."""
-        return {name for (name,) in self.project.query("SELECT name FROM django_q_task")}
-
-    def judge(self) -> None:
-        """Compare the ledgers with the database."""
-        answers, expected = self.answers(), self.expected()
-        succeed = [label for label, kind in expected.items() if kind != "failing"]
-        found: Verdict = verdict(self.project, succeed, self.chaos.deaths)
-        fail = expected.keys() - set(succeed)
-        figures = self.figures
-        figures.enqueued = len(expected)
-        figures.unsure = sum(answers[label][1] == "raised" for label in expected)
-        figures.lost = [*found.lost, *sorted(fail - self.recorded())]
-        figures.again, figures.twice = len(found.excused), found.twice
-        figures.orphans = found.orphans
-
-
-def stress(
-    databases: Provider,
-    carrier: Carrier,
-    plan: Plan,
-    say: Callable[[str], None],
-    template: Path | None = None,
-) -> Figures:
-    """Make a project, put it under stress, and leave nothing of it behind but what explains."""
-    with temporary_folder() as folder:
-        database = databases.new(folder, template)
-        project = Project(folder, database)
-        if template is None:
-            project.migrate()
-        settings = {"workers": plan.workers, "retry": plan.retry, "stop_timeout": STOP_SECONDS}
-        project.configure(SETTINGS | settings | {"orm": None} | carrier.q_cluster())
-        run = Stress(project, databases, carrier, plan, say)
-        try:
-            figures = run.run()
-            if not figures.good:
-                figures.evidence = str(keep_evidence(run))
-        finally:
-            # What outlived its cluster is among the figures already; here it is ended.
-            with contextlib.suppress(AssertionError):
-                project.close()
-            database.drop()
-    return figures
-
-
-def keep_evidence(run: Stress) -> Path:
-    """Save what tells how it came to this, and return the folder."""
-    folder = Path(tempfile.mkdtemp(prefix="django-q-stress-"))
-    for name in ("ledger", "enqueued", "feed.log"):
-        shutil.copy(run.project.path / name, folder)
-    for number, cluster in enumerate(run.project.clusters):
-        (folder / f"cluster-{number}-{cluster.pid}.log").write_text(f"{cluster.log}\n")
-    deaths = (f"{death.role} {death.pid} {sorted(death.workers)}\n" for death in run.chaos.deaths)
-    (folder / "deaths").write_text("".join(deaths))
-    (folder / "figures.json").write_text(json.dumps(asdict(run.figures), indent=2))
-    return folder
 
 
 def main() -> int:
     """Do what the command line asks for; 1 if something was not as it should be."""
     options = parse_arguments()
     with (
-        provider(options.database, durable=bool(options.rows)) as databases,
+        provider(options.database, durable=bool(options.rows or options.schedules)) as databases,
         carrier(options.broker, **DURABLE) as queue,
         progress() as say,
     ):
-        if options.rows:
-            found: Any = prune_under_load(databases, options.rows, options.seconds or 20, say)
-        else:
-            found = stress(databases, queue, plan_of(options), say)
-    print(json.dumps(asdict(found)) if options.json else found.line(), flush=True)
+        found = chosen(options, databases, queue, say)
+    print(json.dumps(asdict(found), default=list) if options.json else found.line(), flush=True)
     if found.evidence:
         print(f"Ledgers and logs are kept in {found.evidence}", file=sys.stderr)
     return 0 if found.good else 1
+
+
+def chosen(
+    options: argparse.Namespace, databases: Provider, queue: Carrier, say: Callable[[str], None]
+) -> Any:
+    """Run the test that was asked for, and return its figures."""
+    if options.rows:
+        return prune_under_load(databases, options.rows, options.seconds or 20, say)
+    if options.schedules:
+        return share(databases, queue, Load(options.schedules, options.each_second), say)
+    if options.schedule_kills:
+        return kill_clusters(databases, queue, options.schedule_kills, say)
+    return stress(databases, queue, plan_of(options), say)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -454,6 +85,15 @@ def parse_arguments() -> argparse.Namespace:
         "--tasks", type=int, default=0, help="spread everything over at least so many tasks"
     )
     parser.add_argument("--rows", type=int, default=0, help="prune so many results under load")
+    parser.add_argument(
+        "--schedules", type=int, default=0, help="let two clusters share so many schedules"
+    )
+    parser.add_argument(
+        "--each-second", type=int, default=200, help="how many of them are due at once"
+    )
+    parser.add_argument(
+        "--schedule-kills", type=int, default=0, help="kill clusters that queue what is due"
+    )
     parser.add_argument("--database", choices=NAMES, default="sqlite")
     parser.add_argument("--broker", choices=brokers.NAMES, default="orm")
     parser.add_argument("--workers", type=int, default=4)

@@ -1,10 +1,8 @@
-"""Failures on SQLite, on PostgreSQL (but for single deaths), and with the queue in Redis."""
+"""Failures on SQLite, on PostgreSQL, and with the queue in Redis."""
 
 import pytest
 
 KINDS = ("sqlite", "postgresql", "redis")
-TWO_WILL_DO = ("test_deaths",)
-"""Each death costs seconds; on PostgreSQL `test_chaos` kills every role once, under load."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -15,6 +13,4 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     )
     if "database_name" not in metafunc.fixturenames or is_given:
         return
-    module = metafunc.module.__name__.rpartition(".")[2]
-    kinds = [kind for kind in KINDS if kind != "postgresql" or module not in TWO_WILL_DO]
-    metafunc.parametrize("database_name", kinds, indirect=True)
+    metafunc.parametrize("database_name", KINDS, indirect=True)

@@ -1,9 +1,10 @@
 """Locks that keep a cluster from writing, on each database in its own way."""
 
 import contextlib
+import os
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tests.databases import SQLite
 from tests.harness import ClusterProcess, Project
@@ -31,12 +32,21 @@ def locked(project: Project) -> Iterator[None]:
 
 def halt(project: Project, cluster: ClusterProcess) -> None:
     """Halt a whole cluster, but not in the middle of a transaction: nobody could go on."""
+    _halt(project, lambda number: cluster.send(number, group=True))
+
+
+def halt_one(project: Project, pid: int) -> None:
+    """Halt one process, but not in the middle of a transaction either."""
+    _halt(project, lambda number: os.kill(pid, number))
+
+
+def _halt(project: Project, send: Callable[[int], None]) -> None:
     for _ in range(100):
-        cluster.send(signal.SIGSTOP, group=True)
+        send(signal.SIGSTOP)
         if not is_somebody_writing(project):
             return
-        cluster.send(signal.SIGCONT, group=True)
-    raise AssertionError("The cluster was in a transaction each time it was halted.")
+        send(signal.SIGCONT)
+    raise AssertionError("Somebody was in a transaction each time it was halted.")
 
 
 def is_somebody_writing(project: Project) -> bool:

@@ -5,7 +5,7 @@ import signal
 import time
 
 from tests.chaos import enqueue, is_done, members
-from tests.faults.locking import halt
+from tests.faults.locking import halt, halt_one
 from tests.harness import Project
 
 RETRY = 1
@@ -53,7 +53,7 @@ def test_a_pusher_that_was_halted_hands_out_nothing_that_has_lapsed(project: Pro
     pusher = first.pid_of("pushing tasks at")
     project.wait_until(lambda: "running" in project.starts(), what="the start of the long task")
 
-    os.kill(pusher, signal.SIGSTOP)
+    halt_one(project, pusher)
     other = project.start_cluster()
     project.wait_until(
         lambda: project.starts()["running"] == 2 or len(project.starts()) == 121,

@@ -18,8 +18,6 @@ def assert_all_ran_once(project: Project, count: int) -> None:
     assert set(project.starts().values()) == {1}
 
 
-# Which signal it is, no database and no broker can tell; the other stops are made with each.
-@pytest.mark.parametrize("database_name", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("group", [False, True], ids=["main", "group"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_each_signal_stops_a_busy_cluster_gracefully(
