@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,31 @@ from tests.queues import Queue, RedisQueue
 from tests.redis_servers import Redis
 from tests.servers import MariaDB, PostgreSQL
 
+SLOW_MODULES = (
+    "faults/test_deaths",
+    "faults/test_stopping",
+    "cluster/test_start_methods",
+    "faults/test_redis_away",
+    "packaging/test_extras",
+    "compat/test_side_by_side",
+    "compat/test_upgrade",
+    "brokers/test_wrong_brokers",
+    "docs/test_benchmark",
+    "cluster/test_qcluster",
+)
+"""What `--module-times` shows on top. A module stays in one process of pytest, so those that take
+long are begun first: else the others end, and wait for them."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer to run the tests of clusters on another start method."""
+    """Offer to run the tests of clusters on another start method, and to say what took long."""
+    parser.addoption(
+        "--module-times",
+        type=int,
+        default=0,
+        metavar="N",
+        help="list the N modules whose tests took longest",
+    )
     parser.addoption(
         "--start-method",
         choices=["fork", "spawn", "forkserver"],
@@ -34,16 +57,40 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give projects the start method that was asked for."""
     StartedProject.start_method = config.getoption("--start-method")
     config.addinivalue_line(
+        "markers", "starts_anew: a project's processes are started as users start them."
+    )
+    config.addinivalue_line(
         "markers", "needs_fork(reason): skipped where --start-method is another."
     )
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is true of forked processes alone."""
+    """Begin with what takes long, and skip what is true of forked processes alone."""
+    places = {f"tests/{name}.py": place for place, name in enumerate(SLOW_MODULES)}
+    # Stable: within a module, and among the others, the order stays random.
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
     for item in items:
         mark = item.get_closest_marker("needs_fork")
         if mark is not None and StartedProject.start_method != "fork":
             item.add_marker(pytest.mark.skip(reason=mark.args[0]))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """List the modules that took longest, with what their tests took one after the other."""
+    count = config.getoption("--module-times")
+    if not count:
+        return
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.section("seconds per module")
+    for name, took in seconds.most_common(count):
+        terminalreporter.line(f"{took:8.1f} {name}")
 
 
 class StartedProject(Project):
@@ -118,6 +165,7 @@ def project(database_name: str, request: pytest.FixtureRequest) -> Iterator[Proj
         database = _database(database_name, folder, request)
         queue = _queue(database_name, request)
         project = StartedProject(folder, database, queue)
+        project.starts_anew = request.node.get_closest_marker("starts_anew") is not None
         try:
             yield project
             project.close()

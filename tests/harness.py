@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 from tests.databases import Database, SQLite
 from tests.jobs import LEDGER_VARIABLE
 from tests.queues import NAME, Queue, TableQueue
+from tests.zygote import Forked, can_fork, complete
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKER = "DJANGO_Q_TEST_ID"
@@ -73,20 +74,30 @@ class ClusterProcess:
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._closed = False
-        self.process = subprocess.Popen(
+        output, theirs = os.pipe()
+        self._output = os.fdopen(output, errors="replace")
+        try:
+            self.process = self._start(command, project, env, theirs)
+        finally:
+            os.close(theirs)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _start(
+        self, command: list[str], project: "Project", env: dict[str, str], output: int
+    ) -> subprocess.Popen[bytes] | Forked:
+        if project.can_fork(command, env):
+            return Forked(command, project.path, env, output, output)
+        return subprocess.Popen(
             # A cluster stops when tests are killed, who can stop it no more.
             ["setpriv", "--pdeathsig", "TERM", *command],
             cwd=project.path,
             env=env,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
-            text=True,
-            errors="replace",
         )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
 
     @property
     def pid(self) -> int:
@@ -161,14 +172,18 @@ class ClusterProcess:
         return [pid for pid in session_members({self.pid}) if pid != self.pid]
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self._output:
             with self._news:
                 self.lines.append(line.rstrip("\n"))
                 self._news.notify_all()
         with self._news:
             self._closed = True
             self._news.notify_all()
+
+    def close(self) -> None:
+        """Close the pipe, unless a survivor may still write to it."""
+        if not self._reader.is_alive():
+            self._output.close()
 
     def _missing(self, text: str, count: int, found: int, reason: str) -> str:
         log = "\n".join(self.lines)
@@ -200,6 +215,9 @@ class Project:
 
     interpreter = sys.executable
     """The Python that runs everything of it."""
+
+    starts_anew = True
+    """Is every process started as users start it? Else `tests.zygote` forks what it can."""
 
     def __init__(
         self, path: Path, database: Database | None = None, queue: Queue | None = None
@@ -275,8 +293,22 @@ class Project:
         """Run Python in the project: `python("-m", "x")`, `python("x.py")`, `python("code; …")`."""
         if len(arguments) == 1 and not arguments[0].endswith(".py"):
             arguments = ("-c", *arguments)
-        done = subprocess.run(
-            [self.interpreter, *arguments],
+        done = self._complete([self.interpreter, *arguments], timeout)
+        if check and done.returncode:
+            raise AssertionError(
+                f"{arguments} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            )
+        return done
+
+    def can_fork(self, command: list[str], env: dict[str, str]) -> bool:
+        """Say whether a zygote may become this process of the project."""
+        return not self.starts_anew and can_fork(command, env)
+
+    def _complete(self, command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
+        if self.can_fork(command, self.env):
+            return complete(command, self.path, self.env, timeout)
+        return subprocess.run(
+            command,
             cwd=self.path,
             env=self.env,
             stdin=subprocess.DEVNULL,
@@ -285,11 +317,6 @@ class Project:
             timeout=timeout,
             check=False,
         )
-        if check and done.returncode:
-            raise AssertionError(
-                f"{arguments} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-            )
-        return done
 
     def run(self, code: str, timeout: float = 60) -> Any:
         """Run code with Django set up; return the value of its last expression, through JSON."""
@@ -380,8 +407,7 @@ class Project:
             gate.close()
         for cluster in self.clusters:
             cluster.process.wait(5)
-            if cluster.process.stdout is not None and not cluster._reader.is_alive():
-                cluster.process.stdout.close()
+            cluster.close()
         assert not problems, "\n".join(problems)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,6 +45,13 @@ def gate(label: object, path: str) -> object:
     os.close(os.open(path, os.O_RDONLY))
     note(label, "end")
     return label
+
+
+def scheduled(label: object, due: str) -> None:
+    """Note the start of what was due at `due` as `label@due`, and by how much it is late."""
+    late = time.time() - datetime.fromisoformat(due).timestamp()
+    note(f"{label}@{due}", "start")
+    note(f"{label}@{due}", f"late:{late:.6f}")
 
 
 def spin(label: object, seconds: float) -> object:

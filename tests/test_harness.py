@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests import zygote
 from tests.harness import ClusterProcess, Project, living_in, wait_gone
+from tests.zygote import Forked
 
 DAEMON = """\
 import subprocess, sys
@@ -14,6 +18,26 @@ child = subprocess.Popen(
     [sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True
 )
 print("started", child.pid, flush=True)
+"""
+
+
+WHAT_IT_FINDS = """\
+import multiprocessing.process, os, signal, sys, threading
+[
+    [sys.argv[0], __name__, sys.path, sys.executable, sys.stdin.read()],
+    [os.getcwd(), multiprocessing.process.ORIGINAL_DIR, sorted(os.listdir("/proc/self/fd"))],
+    [str(signal.getsignal(number)) for number in range(1, signal.NSIG)],
+    [sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])), threading.active_count()],
+    [sorted(os.environ), "__file__" in vars(sys.modules["__main__"])],
+    "project_settings" in sys.modules, str(sys.flags), sys.stdout.write_through,
+]
+"""
+
+SAYS_AND_FAILS = """\
+import sys
+print(__file__, sys.argv, sys.path[0])
+print("to stderr", file=sys.stderr)
+sys.exit(7)
 """
 
 
@@ -87,3 +111,77 @@ def test_an_open_gate_lets_everyone_through(project: Project) -> None:
 
     assert waiting.wait(10) == 0
     assert [note.event for note in project.ledger()] == ["start", "end"]
+
+
+# Processes that are forked instead
+
+
+def in_both_ways(project: Project, find: Callable[[], Any]) -> list[Any]:
+    found = []
+    for project.starts_anew in (True, False):
+        found.append(find())
+    return found
+
+
+def test_code_in_a_fork_finds_what_it_finds_in_a_new_interpreter(project: Project) -> None:
+    new, forked = in_both_ways(project, lambda: project.run(WHAT_IT_FINDS))
+
+    assert forked == new
+
+
+def test_a_forked_program_prints_and_ends_as_a_new_one(project: Project) -> None:
+    (project.path / "program.py").write_text(SAYS_AND_FAILS)
+
+    new, forked = in_both_ways(project, lambda: project.python("program.py", "a", check=False))
+
+    assert (forked.returncode, forked.stdout, forked.stderr) == (7, new.stdout, "to stderr\n")
+
+
+def test_forks_have_random_numbers_and_keys_of_their_own(project: Project) -> None:
+    code = (
+        "import multiprocessing, random, uuid\n"
+        "[random.random(), uuid.uuid4().hex, multiprocessing.current_process().authkey.hex()]"
+    )
+
+    first, second = project.run(code), project.run(code)
+
+    assert not set(first) & set(second)
+
+
+def test_a_fork_that_is_killed_says_by_what(project: Project) -> None:
+    cluster = start(project, "import time; print('up', flush=True); time.sleep(60)")
+    cluster.wait_for_line("up")
+
+    cluster.kill()
+
+    assert isinstance(cluster.process, Forked)
+    assert cluster.process.poll() in (None, -9)
+    assert cluster.wait() == -9
+
+
+def test_what_must_be_heeded_at_the_start_of_an_interpreter_is_not_forked(
+    project: Project,
+) -> None:
+    command = [sys.executable, "manage.py", "check"]
+
+    assert project.can_fork(command, project.env)
+    assert not project.can_fork(command, project.env | {"PYTHONWARNINGS": "error"})
+    assert not project.can_fork([sys.executable, "-m", "this"], project.env)
+    assert not project.can_fork(["/usr/bin/python3", *command[1:]], project.env)
+
+
+@pytest.mark.starts_anew
+def test_a_test_may_have_everything_started_as_users_start_it(project: Project) -> None:
+    assert not project.can_fork([sys.executable, "manage.py", "check"], project.env)
+
+
+def test_the_file_for_coverage_alone_keeps_no_process_from_being_forked(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COVERAGE_FILE", "/tmp/coverage")
+    monkeypatch.setitem(zygote.AT_FIRST, "COVERAGE_FILE", "/tmp/coverage")
+    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delitem(zygote.AT_FIRST, name, raising=False)
+
+    assert project.can_fork([project.interpreter, "manage.py", "qcluster"], project.env)

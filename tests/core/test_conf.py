@@ -302,6 +302,31 @@ class TestClusters:
 
         assert conf.settings_of("long").retry == 3600
 
+    @pytest.mark.parametrize("chosen", [None, "short"])
+    def test_another_queues_settings_are_in_force_for_a_while(
+        self, settings: Any, chosen: str | None
+    ) -> None:
+        settings.Q_CLUSTER = self.ALTERNATIVES
+        if chosen:
+            select_cluster(chosen)
+        before = get_settings()
+
+        with conf.in_force(conf.settings_of("long")):
+            inside = get_settings().cluster_name, Conf.RETRY, os.environ["Q_CLUSTER_NAME"]
+            conf.reset_settings()
+            anew = get_settings()
+
+        assert inside == ("long", 3600, "long")
+        assert anew == conf.settings_of("long")
+        assert get_settings() == before
+        assert os.environ.get("Q_CLUSTER_NAME") == chosen
+
+    def test_the_queues_that_are_named_are_known(self, settings: Any) -> None:
+        settings.Q_CLUSTER = {**self.ALTERNATIVES, "cluster_name": "main"}
+        select_cluster("long")
+
+        assert conf.queue_names() == ["main", "site", "long"]
+
 
 class TestConf:
     def test_reads_every_1x_attribute(self, settings: Any) -> None:
@@ -402,6 +427,7 @@ class TestLogging:
         # One of its own: pytest hangs handlers on the real one.
         monkeypatch.setattr(conf, "logger", logging.Logger("django-q"))
         monkeypatch.setattr(conf, "_handler", None)
+        monkeypatch.setattr(conf, "_level_is_theirs", False)
 
     @pytest.mark.parametrize(
         ("verbosity", "level"),
@@ -435,6 +461,18 @@ class TestLogging:
         configure_logging()
 
         assert (conf.logger.handlers, conf.logger.level) == ([own], logging.ERROR)
+
+    def test_our_own_level_is_that_of_the_settings_in_force(self, settings: Any) -> None:
+        settings.Q_CLUSTER = {"ALT_CLUSTERS": {"long": {"log_level": "ERROR"}}}
+        levels = []
+
+        for verbosity in (1, 2):
+            configure_logging(verbosity)
+            with conf.in_force(conf.settings_of("long")):
+                levels.append(conf.logger.level)
+            levels.append(conf.logger.level)
+
+        assert levels == [logging.ERROR, logging.INFO, logging.DEBUG, logging.DEBUG]
 
 
 class TestImporting:

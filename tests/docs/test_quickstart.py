@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from tests.docs.test_readme import code_blocks
 from tests.harness import ROOT, Project
+
+pytestmark = pytest.mark.starts_anew
 
 SETTINGS, FIRST_TASK, FIRST_SCHEDULE = code_blocks(ROOT / "README.md", "python")
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 from benchmarks.brokers import Carrier, RedisCarrier
 from benchmarks.databases import Provider
+from benchmarks.figures import Figures
 from benchmarks.pruning import Phase, phase, prune_under_load
-from benchmarks.stress import DURABLE, Figures, Plan, stress
+from benchmarks.schedules import Load, share
+from benchmarks.stress import DURABLE
+from benchmarks.under_load import Plan, stress
 
 
 def ignore(text: str) -> None:
@@ -41,6 +44,18 @@ def test_a_filled_table_is_pruned_under_load() -> None:
     assert figures.finished, figures.line()
     assert figures.kept <= 250
     assert figures.before.per_second > 0
+
+
+def test_two_clusters_run_each_schedule_once_and_mark_the_malformed_one(
+    template_database: Path,
+) -> None:
+    load = Load(60, each_second=30, lead_seconds=2)
+
+    figures = share(Provider(), Carrier(), load, ignore, template_database)
+
+    assert not any([figures.lost, figures.twice, figures.rows_left]), figures.line()
+    assert (figures.ran, len(figures.late), sum(figures.shares)) == (60, 60, 60)
+    assert (figures.marked, figures.logged) == (1, 1)
 
 
 def figures(**found: object) -> Figures:

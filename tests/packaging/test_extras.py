@@ -190,7 +190,7 @@ def test_every_extra_is_shown_in_use() -> None:
     assert USES.keys() == EXTRAS.keys() - {"all"}
 
 
-@pytest.mark.parametrize("extra", sorted(USES.keys() - LIBRARIES.keys()))
+@pytest.mark.parametrize("extra", sorted(USES))
 def test_an_extra_is_installed_from_its_wheel_and_used(
     extra: str, wheels: list[Wheel], q_cluster: Callable[[str], dict[str, Any]]
 ) -> None:
