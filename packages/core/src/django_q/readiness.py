@@ -28,7 +28,7 @@ COLUMNS = {
         "occurrence_task",
         "seconds",
     ),
-    "task": ("worker_deaths",),
+    "task": ("options", "worker_deaths"),
 }
 """What our migrations add to the tables of Django Q2: no table, or one of these, is missing."""
 

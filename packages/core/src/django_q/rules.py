@@ -141,6 +141,7 @@ CORE_RULES: dict[str, Rule] = {
     "save_limit": _integer(-1),
     "save_limit_per": _one_of("group", "func", "name", None),
     "failure_limit": _integer(0),
+    "keep_days": _optional(_positive()),
     "guard_cycle": _between(0, 60),
     "sync": _FLAG,
     "queue_limit": _optional(_integer(0)),

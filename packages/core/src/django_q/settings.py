@@ -44,6 +44,10 @@ class Settings:
     save_limit: int = 250
     save_limit_per: str | None = None
     failure_limit: int = 0
+    keep_days: float | None = None
+    """None: finished tasks are kept whatever their age."""
+    retention_is_explicit: bool = False
+    """Does Q_CLUSTER say anything of how many finished tasks are kept, or for how long?"""
     guard_cycle: float = 0.5
     sync: bool = False
     queue_limit: int | None = None
@@ -75,6 +79,7 @@ class Settings:
 
 PLAIN_FIELDS = {each.name for each in fields(Settings)} & set(CORE_RULES)
 _FLAGS = {each.name for each in fields(Settings) if each.type == "bool"}
+RETENTION = {"save_limit", "failure_limit", "keep_days"}
 
 
 def build(options: dict[str, Any]) -> Settings:
@@ -89,6 +94,7 @@ def build(options: dict[str, Any]) -> Settings:
     values["workers"] = options.get("workers") or cpu_count()
     values["recycle"] = options.get("recycle", 500) or sys.maxsize
     values["recycle_is_explicit"] = "recycle" in options
+    values["retention_is_explicit"] = not RETENTION.isdisjoint(options)
     values["queue_limit"] = options.get("queue_limit") or None
     values["cpu_affinity"] = options.get("cpu_affinity") or 0
     values["log_level"] = options.get("log_level", "INFO").upper()

@@ -72,6 +72,13 @@ class Task(models.Model):
         verbose_name=_("Cluster"),
         help_text=_("The cluster that ran the task."),
     )
+    options = PickledObjectField(
+        null=True,
+        protocol=-1,
+        editable=False,
+        verbose_name=_("Options"),
+        help_text=_("What else it was queued with: timeout, chain, …; empty for none."),
+    )
     started = models.DateTimeField(
         editable=False,
         verbose_name=_("Started at"),

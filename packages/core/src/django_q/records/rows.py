@@ -33,10 +33,16 @@ class Row(NamedTuple):
     result: str | None
     group: str | None
     cluster: str | None
+    options: str | None
+    """Those of `async_task` that have no column of their own; None: it was given none."""
     started: datetime
     stopped: datetime
     success: bool
     attempt_count: int
+
+
+OPTIONS = ("save", "ack_failure", "timeout", "chain")
+"""What a task may be told beside its columns, and must be told again when it is resubmitted."""
 
 
 class CacheEntry(NamedTuple):
@@ -135,6 +141,7 @@ def row_of(task: Mapping[str, Any], *, attempt_count: int) -> Row:
         result=encode(task.get("result")),
         group=_fit_or_none(task.get("group"), 100),
         cluster=_fit_or_none(task.get("cluster"), 100),
+        options=encode({key: task[key] for key in OPTIONS if key in task} or None),
         started=_as_stored(task["started"]),
         stopped=_as_stored(task["stopped"]),
         success=bool(task["success"]),
@@ -172,6 +179,7 @@ def refusal(outcome: Outcome, error: BaseException) -> Outcome:
         row=row._replace(
             args=_if_small(row.args),
             kwargs=_if_small(row.kwargs),
+            options=_if_small(row.options),
             result=encode(reason),
             success=False,
         ),
@@ -200,7 +208,7 @@ def load_task(outcome: Outcome) -> Task:
     from django_q.models import Task  # needs the app registry
 
     columns = outcome.row._asdict()
-    for name in ("args", "kwargs", "result"):
+    for name in ("args", "kwargs", "result", "options"):
         field: Any = Task._meta.get_field(name)
         columns[name] = field.to_python(columns[name])
     task = Task(**columns, worker_deaths=int(outcome.worker_death))

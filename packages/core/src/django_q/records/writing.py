@@ -77,7 +77,7 @@ def insert_rows(connection: Any, outcomes: Sequence[Outcome]) -> None:
         _task_statements(connection.vendor).insert,
         [
             (
-                *outcome.row[:9],
+                *outcome.row[:10],
                 stored(outcome.row.started),
                 stored(outcome.row.stopped),
                 outcome.row.success,

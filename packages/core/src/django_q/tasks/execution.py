@@ -102,7 +102,7 @@ def _call(
     task: TaskDict, settings: Settings, begin: Callable[[float | None], None]
 ) -> BaseException | None:
     """Call the task's function and put result and success into the dict."""
-    timeout = task.pop("timeout", None) or settings.timeout
+    timeout = task.get("timeout") or settings.timeout
     func = None
     error: BaseException | None = None
     begin(timeout)

@@ -1,0 +1,1 @@
+"""The figures of all clusters and of the results' table, summed up."""
