@@ -1,0 +1,28 @@
+"""What all tables share: the console that they are printed to, and cells that cannot break them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any, cast
+
+from rich.console import Console
+from rich.text import Text
+
+from django_q.plugins.listing import in_one_line
+
+
+def console_on(stdout: Any, options: Mapping[str, Any] | None = None) -> Console:
+    """A console that prints to a command's `stdout`, in colour as its options have it."""
+    asked = options or {}
+    return Console(
+        # An OutputWrapper is one in all that is used of it.
+        file=cast("IO[str]", stdout),
+        force_terminal=True if asked.get("force_color") else None,
+        no_color=True if asked.get("no_color") else None,
+        highlight=False,
+    )
+
+
+def cell(value: object, style: str = "") -> Text:
+    """A value as one line of plain text: a name may hold line ends, colours, or markup."""
+    return Text(in_one_line(str(value)), style=style, overflow="ellipsis", no_wrap=True)
