@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from tests.databases import Database, OnMariaDB, OnPostgreSQL, OnServer, SQLite
 from tests.harness import DATABASE_FILE, Project, make_template, temporary_folder
+from tests.managers import OUTCOME, Outcome, RecordOutcome, show_outcomes
 from tests.queues import Queue, RedisQueue
 from tests.redis_servers import Redis
 from tests.servers import MariaDB, PostgreSQL
@@ -79,7 +80,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """List the modules that took longest, with what their tests took one after the other."""
+    """Show how process managers fared, and list the modules that took longest.
+
+    What a module took is what its tests took one after the other.
+    """
+    show_outcomes(terminalreporter, terminalreporter.getreports("passed"))
     count = config.getoption("--module-times")
     if not count:
         return
@@ -147,6 +152,17 @@ def postgresql_template(postgresql: PostgreSQL, tmp_path_factory: pytest.TempPat
 def mariadb_template(mariadb: MariaDB, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the name of a migrated database to copy."""
     return _migrated(OnMariaDB(mariadb), tmp_path_factory)
+
+
+@pytest.fixture
+def record_outcome(record_property: Callable[[str, object], None]) -> RecordOutcome:
+    """Return what puts a row into the table of process managers."""
+
+    def record(outcome: Outcome) -> None:
+        # A list: it goes from one process of pytest to another.
+        record_property(OUTCOME, list(outcome))
+
+    return record
 
 
 @pytest.fixture

@@ -1,36 +1,24 @@
 """The manual's chapter "Cluster": what it prints, by the programs that it names.
 
-Several queues are from the same page of Django Q2. `pytest -rP` shows a table of the managers.
+Several queues are from the same page of Django Q2. How the managers fared is in the table that is
+printed last; more of them are in tests/deployment.
 """
 
 import json
 import os
 import re
-import shlex
 import signal
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from typing import NamedTuple
 
 import pytest
 
 from tests.docs.manual.snippets import snippet
-from tests.harness import ClusterProcess, Gate, Project
+from tests.harness import ClusterProcess, Project
+from tests.managers import STOPPING, Outcome, RecordOutcome, assert_stopped, begin, type_in
 from tests.servers import free_port
 
 QCLUSTER = snippet("cluster/01_qcluster").strip()
 STOP = snippet("cluster/03_stopping").splitlines()
-STOPPING = "stopping cluster processes"
-
-
-def type_in(project: Project, line: str) -> ClusterProcess:
-    """Start what the line says, as a shell in the project's folder would."""
-    programs = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-    command = ["env", *shlex.split(line.removeprefix("$ "))]
-    process = ClusterProcess(command, project, project.env | {"PATH": programs})
-    project.clusters.append(process)
-    return process
 
 
 # What a cluster prints
@@ -153,48 +141,7 @@ def test_the_keyword_cluster_chooses_who_runs_a_task_and_who_does_a_schedule(
 # Process managers
 
 
-class Outcome(NamedTuple):
-    """How a cluster fared under a process manager."""
-
-    manager: str
-    started_by: str
-    stopped_by: str
-    exit_code: str
-    """The cluster's, as its manager tells it."""
-    exit_code_of_manager: int
-
-
-@pytest.fixture(scope="module")
-def outcomes() -> Iterator[list[Outcome]]:
-    """Collect the rows of a table, and print it."""
-    rows: list[Outcome] = []
-    yield rows
-    table = [Outcome._fields, *([str(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
-
-
-def begin(project: Project, label: str) -> Gate:
-    """Give the cluster a task that has begun when this returns, and return its gate."""
-    gate = project.gate(label)
-    project.run(
-        "from django_q.tasks import async_task\n"
-        f"async_task('tests.jobs.gate', {label!r}, {gate.path!r})"
-    )
-    project.wait_until(lambda: project.starts()[label], what=f"the start of {label}")
-    return gate
-
-
-def assert_stopped(project: Project, *labels: str) -> None:
-    """Each task ended well although its cluster was told to stop, and nobody is left."""
-    assert project.wait_until(lambda: not project.processes(), what="the end of all processes")
-    assert [note.label for note in project.ledger() if note.event == "end"] == [*labels]
-    assert [task["success"] for task in project.tasks()] == [1] * len(labels)
-    assert project.queue.packages() == []
-
-
-def test_honcho_runs_a_cluster(project: Project, outcomes: list[Outcome]) -> None:
+def test_honcho_runs_a_cluster(project: Project, record_outcome: RecordOutcome) -> None:
     (project.path / "Procfile").write_text(snippet("cluster/04_Procfile"))
     honcho = type_in(project, "$ honcho start")
     gate = begin(project, "busy")
@@ -210,10 +157,11 @@ def test_honcho_runs_a_cluster(project: Project, outcomes: list[Outcome]) -> Non
     assert told, honcho.log
     assert "SIGKILL" not in honcho.log
     assert_stopped(project, "busy")
-    outcomes.append(Outcome("honcho", "honcho start", "SIGTERM", told[1], 143))
+    code = "0" if told[1] == "0" else f"{told[1]} (its shell's)"
+    record_outcome(Outcome("honcho", "honcho start", "SIGTERM", "5 s", code, "143"))
 
 
-def test_circus_runs_a_cluster(project: Project, outcomes: list[Outcome]) -> None:
+def test_circus_runs_a_cluster(project: Project, record_outcome: RecordOutcome) -> None:
     endpoint, pubsub_endpoint = lay_out_circus(project)
     control = f"$ circusctl --endpoint {endpoint}"
     circus = type_in(project, "$ circusd circus.ini")
@@ -239,7 +187,9 @@ def test_circus_runs_a_cluster(project: Project, outcomes: list[Outcome]) -> Non
     assert exit_code == "0", listener.log
     listener.stop()
     assert_stopped(project, "busy")
-    outcomes.append(Outcome("circus", "circusd circus.ini", "circusctl quit", exit_code, 0))
+    record_outcome(
+        Outcome("circus", "circusd circus.ini", "circusctl quit", "30 s", exit_code, "0")
+    )
 
 
 def lay_out_circus(project: Project) -> list[str]:
@@ -269,7 +219,7 @@ files = supervisor.conf
 """
 
 
-def test_supervisor_runs_a_cluster(project: Project, outcomes: list[Outcome]) -> None:
+def test_supervisor_runs_a_cluster(project: Project, record_outcome: RecordOutcome) -> None:
     (project.path / "supervisor.conf").write_text(snippet("cluster/06_supervisor"))
     (project.path / "supervisord.conf").write_text(SUPERVISORD)
     supervisor = type_in(project, "$ supervisord --nodaemon")
@@ -294,7 +244,8 @@ def test_supervisor_runs_a_cluster(project: Project, outcomes: list[Outcome]) ->
     assert_stopped(project, "first", "second")
     for command, status in zip(("restart", "stop"), told, strict=True):
         stop = f"supervisorctl {command} django-q"
-        outcomes.append(Outcome("supervisor", "supervisord", stop, status.split()[-1], 0))
+        code = status.split()[-1]
+        record_outcome(Outcome("supervisor", "supervisord", stop, "10 s", code, "0"))
 
 
 def wait_for_child(project: Project, text: str, count: int) -> None:
