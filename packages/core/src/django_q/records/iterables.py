@@ -93,6 +93,7 @@ def _outcome(item: Item, rows: list[tuple[bool, str | None, str | None]]) -> Out
         "result": [_readable(result) for _, _, result in rows],
         "success": all(success for success, _, _ in rows),
         "stopped": timezone.now(),
+        "iter_length": item.count,
     }
     wrapped = task.pop("iter_wrapped", False)
     if "args" not in task:

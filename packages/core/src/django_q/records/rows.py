@@ -41,8 +41,9 @@ class Row(NamedTuple):
     attempt_count: int
 
 
-OPTIONS = ("save", "ack_failure", "timeout", "chain")
-"""What a task may be told beside its columns, and must be told again when it is resubmitted."""
+OPTIONS = ("save", "ack_failure", "timeout", "chain", "iter_length")
+"""What a task may be told beside its columns, and must be told again when it is resubmitted; and
+how many items the `async_iter` had whose results the row lists."""
 
 
 class CacheEntry(NamedTuple):
