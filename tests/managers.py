@@ -8,7 +8,7 @@ The table is printed at the end of every run of the tests, whichever modules the
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import pytest
@@ -53,11 +53,11 @@ def show_outcomes(terminal: pytest.TerminalReporter, reports: Iterable[pytest.Te
         terminal.line("  ".join(cells).rstrip())
 
 
-def type_in(project: Project, line: str, env: Mapping[str, str] | None = None) -> ClusterProcess:
+def type_in(project: Project, line: str) -> ClusterProcess:
     """Start what the line says, as a shell in the project's folder would."""
     programs = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     command = ["env", *shlex.split(line.removeprefix("$ "))]
-    process = ClusterProcess(command, project, project.env | {"PATH": programs} | dict(env or {}))
+    process = ClusterProcess(command, project, project.env | {"PATH": programs})
     project.clusters.append(process)
     return process
 

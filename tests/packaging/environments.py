@@ -6,13 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness import MARKER, SETTINGS_MODULE, Project
+from tests.harness import MARKER, SETTINGS_MODULE, Project, temporary_folder
 from tests.jobs import LEDGER_VARIABLE
+from tests.packaging.conftest import Wheel
 
 OFFLINE = ("Failed to fetch", "NewConnectionError", "dns error", "Temporary failure")
 
@@ -42,23 +45,35 @@ def install(folder: Path, *arguments: str) -> Path:
     Return its interpreter.
     """
     python = folder / "bin" / "python"
-    uv = os.environ.get("HATCH_UV") or shutil.which("uv")
+    uv = find_uv()
     if uv:
-        commands = [
-            [uv, "venv", "--python", sys.executable, str(folder)],
-            [uv, "pip", "install", "--python", str(python), *arguments],
-        ]
+        run([uv, "venv", "--python", sys.executable, str(folder)])
     else:
-        commands = [
-            [sys.executable, "-m", "venv", str(folder)],
-            [str(python), "-m", "pip", "install", *arguments],
-        ]
-    for command in commands:
-        done = subprocess.run(command, env=own(), capture_output=True, text=True, check=False)
-        if done.returncode and not os.environ.get("CI") and any(t in done.stderr for t in OFFLINE):
-            pytest.skip("PyPI cannot be reached: connect this machine to install the wheels")
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        run([sys.executable, "-m", "venv", str(folder)])
+    add(python, *arguments)
     return python
+
+
+def add(python: Path, *arguments: str) -> None:
+    """Install into an environment what the arguments of `pip install` say."""
+    uv = find_uv()
+    if uv:
+        run([uv, "pip", "install", "--python", str(python), *arguments])
+    else:
+        run([str(python), "-m", "pip", "install", *arguments])
+
+
+def find_uv() -> str | None:
+    """Return where uv is: it is faster."""
+    return os.environ.get("HATCH_UV") or shutil.which("uv")
+
+
+def run(command: list[str]) -> None:
+    """Run an installer; without a network the test is skipped, but in CI."""
+    done = subprocess.run(command, env=own(), capture_output=True, text=True, check=False)
+    if done.returncode and not os.environ.get("CI") and any(t in done.stderr for t in OFFLINE):
+        pytest.skip("PyPI cannot be reached: connect this machine to install the wheels")
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
 def own() -> dict[str, str]:
@@ -92,3 +107,21 @@ class InstalledSite(Project):
         result, core, broker = self.run(RUN_A_TASK, timeout=120)
         assert cluster.stop() == 0, cluster.log
         return result, core, broker
+
+
+@contextmanager
+def installed(wheels: list[Wheel], *extras: str) -> Iterator[InstalledSite]:
+    """Install core with these extras; yield a site on it, of which nothing survives."""
+    with temporary_folder() as folder:
+        constraints = folder / "constraints.txt"
+        # A release on the index must not stand in for what was just built.
+        constraints.write_text(
+            "".join(f"{w.distribution.name}=={w.metadata['Version']}\n" for w in wheels)
+        )
+        links = [part for w in wheels for part in ("--find-links", str(w.path.parent))]
+        requirement = f"django-q-core[{','.join(extras)}]" if extras else "django-q-core"
+        python = install(folder / "venv", *links, "--constraint", str(constraints), requirement)
+        (folder / "site").mkdir()
+        site = InstalledSite(folder / "site", python)
+        yield site
+        site.close()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness import ROOT, command_line, temporary_folder
+from tests.harness import ROOT, command_line
 from tests.packaging.conftest import Wheel
-from tests.packaging.environments import InstalledSite, install
+from tests.packaging.environments import InstalledSite, installed
 from tests.redis_servers import Redis
 
 PYPROJECT = tomllib.loads((ROOT / "packages" / "core" / "pyproject.toml").read_text())
@@ -155,24 +154,6 @@ def q_cluster(request: pytest.FixtureRequest) -> Callable[[str], dict[str, Any]]
         return {"orm": None, "redis": server.settings()}
 
     return options
-
-
-@contextmanager
-def installed(wheels: list[Wheel], *extras: str) -> Iterator[InstalledSite]:
-    """Install core with these extras; yield a site on it, of which nothing survives."""
-    with temporary_folder() as folder:
-        constraints = folder / "constraints.txt"
-        # A release on the index must not stand in for what was just built.
-        constraints.write_text(
-            "".join(f"{w.distribution.name}=={w.metadata['Version']}\n" for w in wheels)
-        )
-        links = [part for w in wheels for part in ("--find-links", str(w.path.parent))]
-        requirement = f"django-q-core[{','.join(extras)}]" if extras else "django-q-core"
-        python = install(folder / "venv", *links, "--constraint", str(constraints), requirement)
-        (folder / "site").mkdir()
-        site = InstalledSite(folder / "site", python)
-        yield site
-        site.close()
 
 
 def assert_a_task_goes_through(site: InstalledSite, broker: str, options: dict[str, Any]) -> None:
