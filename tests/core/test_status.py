@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -184,6 +185,34 @@ def test_without_pickle_a_status_travels_as_json(snapshot, settings):
     (found,) = Stat.get_all()
     assert (found.workers, str(found.cluster_id)) == ([15, 16], str(snapshot["cluster_id"]))
     assert found.uptime() >= 60
+
+
+@pytest.mark.parametrize("serializer", ["pickle", "json"])
+def test_what_runs_is_looked_for_when_the_status_is_told(snapshot, settings, serializer):
+    since = timezone.now()
+    task = {"pid": 15, "number": 3, "id": "a" * 32, "name": "n", "func": "f", "group": None}
+    snapshot["running"] = lambda: [{**task, "since": since}]
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "serializer": serializer}
+
+    Stat.from_snapshot(snapshot).save()
+
+    assert [stat.running for stat in Stat.get_all()] == [[{**task, "since": since}]]
+
+
+def test_a_cluster_id_that_was_carried_as_text_is_a_uuid_again(snapshot):
+    told = Stat.from_snapshot({**snapshot, "cluster_id": str(snapshot["cluster_id"])})
+
+    assert told.cluster_id == snapshot["cluster_id"]
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_the_time_of_birth_can_be_compared_with_now(snapshot, settings, use_tz):
+    settings.USE_TZ = use_tz
+
+    stat = Stat.from_snapshot({**snapshot, "tob": time.time() - 60})
+
+    assert 60 <= (timezone.now() - stat.tob).total_seconds() < 120
+    assert 60 <= stat.uptime() < 120
 
 
 def test_the_store_can_be_replaced(snapshot, monkeypatch):

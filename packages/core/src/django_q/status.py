@@ -6,7 +6,9 @@ import socket
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -80,7 +82,7 @@ class Stat(Status):
         facts: Mapping[str, Any] = (
             snapshot if isinstance(snapshot, Mapping) else snapshot.snapshot()
         )
-        super().__init__(facts.get("pid"), facts.get("cluster_id"))
+        super().__init__(facts.get("pid"), _identity(facts.get("cluster_id")))
         self.name = facts.get("name")
         self.host = facts.get("host") or self.host
         self.tob = _moment(facts.get("tob"))
@@ -89,7 +91,7 @@ class Stat(Status):
         for process in ("sentinel", "pusher", "monitor", "scheduler"):
             setattr(self, process, facts.get(process) or 0)
         self.workers = list(facts.get("workers") or ())
-        self.running = list(facts.get("running") or ())
+        self.running = _running(facts.get("running"))
         self.reincarnations = facts.get("reincarnations") or 0
         self.task_q_size = facts.get("task_q_size") or 0
         self.done_q_size = facts.get("done_q_size") or 0
@@ -105,7 +107,8 @@ class Stat(Status):
 
     def uptime(self) -> float:
         """Seconds since the cluster was started."""
-        return (timezone.now() - self.tob).total_seconds() if self.tob else 0.0
+        # Not timezone.now(): a cluster and whoever looks at it need not agree on USE_TZ.
+        return (datetime.now(self.tob.tzinfo) - self.tob).total_seconds() if self.tob else 0.0
 
     def empty_queues(self) -> bool:
         """Is nothing on its way through the cluster?"""
@@ -183,8 +186,22 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
+def _identity(value: Any) -> Any:
+    """A cluster's id as Django Q2 has it, a UUID, where it was carried as text."""
+    try:
+        return UUID(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _running(tasks: Any) -> list[dict[str, Any]]:
+    """What runs: given as dicts, or as what looks for them, which is done only when it counts."""
+    found = tasks() if callable(tasks) else tasks or ()
+    return [{**task, "since": _moment(task.get("since"))} for task in found]
+
+
 def _moment(value: Any) -> datetime | None:
-    """A datetime from itself, from seconds since the epoch, or from ISO 8601."""
+    """A datetime from itself, from seconds since the epoch (as timezone.now()), or from ISO."""
     if isinstance(value, int | float):
-        return datetime.fromtimestamp(value, tz=UTC)
+        return datetime.fromtimestamp(value, tz=UTC if settings.USE_TZ else None)
     return datetime.fromisoformat(value) if isinstance(value, str) else value

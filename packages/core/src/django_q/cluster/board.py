@@ -19,6 +19,7 @@ from django_q.cluster.doorbell import Doorbell
 from django_q.cluster.folder import PrivateFolder
 from django_q.cluster.lane import LANE_BYTES, Lane
 from django_q.cluster.memory import AnonymousMemory, FileMemory
+from django_q.cluster.onlooker import Onlooker
 from django_q.cluster.ring import WORD
 from django_q.errors import DjangoQError
 
@@ -112,6 +113,7 @@ class Board:
             Lane(i, view[header + i * LANE_BYTES : header + (i + 1) * LANE_BYTES], self.folder)
             for i in range(count)
         ]
+        self.onlooker = Onlooker(self.lanes)
         bells = self._bells()
         self.sentinel_bell = next(bells)
         self.pusher_bell = next(bells)
@@ -200,11 +202,8 @@ class Board:
             "monitor": self.monitor,
             "scheduler": self.scheduler,
             "workers": [lane.pid for lane in lanes],
-            "running": [
-                {"pid": lane.pid, "number": lane.started, "since": lane.started_at}
-                for lane in lanes
-                if lane.started > lane.done
-            ],
+            # Packages are read for it, so not before somebody asks what it is.
+            "running": self.onlooker.running,
             "reincarnations": self.reincarnations,
             "task_q_size": self.held,
             "done_q_size": self.uncommitted,

@@ -247,6 +247,14 @@ class Lane:
         words, slot = self.inbox.words, self.inbox.slot(number)
         return bool(words[slot + _LAPSES] or words[slot + _ATTEMPTS])
 
+    def small_package(self, number: int, largest: int) -> bytes | None:
+        """The package of a record for whoever looks on; None above `largest` bytes."""
+        size = self.inbox.size(number)
+        if size is None or size > largest:
+            return None
+        split = self.inbox.words[self.inbox.slot(number) + _KEY]
+        return self.inbox.body(number)[split:]
+
     # The worker's view
 
     def delivery(self, number: int) -> Delivery:

@@ -83,6 +83,11 @@ class Ring:
             raise Torn(number)
         return (self._folder / body.decode()).read_bytes() if words[slot + FILED] else body
 
+    def size(self, number: int) -> int | None:
+        """How many bytes its body has; None where it lies in a file."""
+        words, slot = self.words, self.slot(number)
+        return None if words[slot + FILED] else words[slot + LENGTH]
+
     def spare(self, number: int, length: int) -> memoryview:
         """The first `length` of the bytes kept spare behind the body."""
         slot = self.slot(number)
