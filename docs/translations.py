@@ -24,7 +24,7 @@ WHEN_COLLECTED = re.compile(r'^"POT-Creation-Date: .*\n', re.MULTILINE)
 
 
 class Messages(makemessages.Command):
-    """Leaves a new text empty, where gettext would put in the translation of one that is like it."""
+    """Leaves a new text empty, where gettext would guess from one that is like it."""
 
     msgmerge_options = [*makemessages.Command.msgmerge_options, "--no-fuzzy-matching"]
 
