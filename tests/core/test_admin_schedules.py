@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,6 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_q.models import Schedule, Task
+from tests.core.queueing import memory_queue, waiting
 
 pytestmark = pytest.mark.django_db
 
@@ -196,3 +199,109 @@ def test_a_declared_schedule_among_those_that_are_marked_keeps_them_from_being_d
     site.post(LIST, {"action": "delete_selected", "_selected_action": marked, "post": "yes"})
 
     assert Schedule.objects.count() == 2
+
+
+# Actions
+
+
+def act(site: Client, action: str, *rows: Schedule) -> str:
+    """Run an action on rows, and return what the page says then."""
+    marked = [row.pk for row in rows]
+    answer = site.post(LIST, {"action": action, "_selected_action": marked}, follow=True)
+    return answer.content.decode()
+
+
+@pytest.fixture
+def queue(settings: Any) -> None:
+    """Give the site a queue in memory."""
+    settings.Q_CLUSTER = memory_queue()
+
+
+@pytest.mark.usefixtures("queue")
+def test_a_schedule_run_now_is_queued_as_it_would_be_and_stays_due_as_it_is(site: Client) -> None:
+    row = made(
+        name="nightly", args="1.5", hook="shop.tasks.done", intended_date_kwarg="due",
+        kwargs="q_options={'timeout': 9}", repeats=3, next_run=timezone.now() + timedelta(days=1),
+    )  # fmt: skip
+
+    page = act(site, "run_now", row)
+
+    (task,) = waiting()
+    assert (task["func"], task["args"], task["timeout"]) == ("math.floor", (1.5,), 9)
+    assert (task["group"], task["hook"]) == ("nightly", "shop.tasks.done")
+    assert datetime.fromisoformat(task["kwargs"]["due"]) < row.next_run
+    after = Schedule.objects.get()
+    assert (after.repeats, after.next_run, after.task) == (3, row.next_run, task["id"])
+    assert "1 schedule was queued." in page
+    assert LogEntry.objects.get().get_change_message() == f"Run now as task {task['id']}."
+
+
+@pytest.mark.usefixtures("queue")
+def test_one_that_cannot_be_queued_is_named_and_the_others_go_on(site: Client) -> None:
+    page = act(site, "run_now", made(name="broken", args="(1,"), made())
+
+    assert "1 schedule was not queued: · broken: args of the schedule cannot be read" in page
+    assert "1 schedule was queued." in page
+    assert len(waiting()) == 1
+    assert LogEntry.objects.count() == 1
+
+
+def test_a_pause_keeps_the_repeats_and_what_was_due_meanwhile_is_not_caught_up(
+    site: Client,
+) -> None:
+    due = timezone.now() - timedelta(days=3, hours=1)
+    row = made(repeats=7, next_run=due, catch_up=True)
+
+    act(site, "pause", row)
+    row.refresh_from_db()
+    assert (row.repeats, row.paused_repeats) == (0, 7)
+
+    act(site, "pause", row)
+    page = act(site, "resume", row)
+    row.refresh_from_db()
+    assert "1 schedule was resumed." in page
+    assert (row.repeats, row.paused_repeats) == (7, None)
+    assert row.next_run == due + timedelta(days=4)
+
+
+def test_one_that_ran_out_is_not_resumed_without_the_number_of_its_repeats(site: Client) -> None:
+    row = made(repeats=0)
+
+    page = act(site, "resume", row)
+
+    assert "math.floor: no runs are left" in page
+    row.refresh_from_db()
+    assert row.repeats == 0
+
+
+def test_setting_the_repeats_to_0_is_a_pause_and_setting_them_again_its_end(site: Client) -> None:
+    row = made(repeats=5)
+
+    site.post(page_of(row), FORM | {"repeats": "0"})
+    row.refresh_from_db()
+    assert row.paused_repeats == 5
+
+    site.post(page_of(row), FORM | {"repeats": "2"})
+    row.refresh_from_db()
+    assert (row.repeats, row.paused_repeats) == (2, None)
+
+
+def test_a_declared_schedule_can_be_paused_too(site: Client, declared: Schedule) -> None:
+    act(site, "pause", declared)
+
+    declared.refresh_from_db()
+    assert (declared.repeats, declared.paused_repeats) == (0, -1)
+
+
+@pytest.mark.parametrize("action", ["run_now", "pause", "resume"])
+def test_who_may_only_look_is_offered_no_action(site: Client, action: str) -> None:
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_schedule"))
+    site.force_login(viewer)
+    row = made()
+
+    assert action not in site.get(LIST).content.decode()
+    act(site, action, row)
+
+    assert Schedule.objects.get().repeats == -1
+    assert not LogEntry.objects.exists()

@@ -283,6 +283,17 @@ def test_other_repeats_start_anew(site: Site) -> None:
     assert (only_row().repeats, only_row().next_run) == (8, FUTURE)
 
 
+def test_other_repeats_end_no_pause(site: Site) -> None:
+    site.write(function("schedule_type='D', repeats=9"))
+    sync()
+    Schedule.objects.update(repeats=0, paused_repeats=4)
+
+    site.write(function("schedule_type='D', repeats=8"))
+    sync()
+
+    assert (only_row().repeats, only_row().paused_repeats) == (0, 8)
+
+
 @pytest.mark.django_db
 def test_a_row_that_somebody_changed_is_mended(site: Site) -> None:
     site.write(function("schedule_type='D'"))

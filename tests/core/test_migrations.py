@@ -240,7 +240,7 @@ def test_other_apps_may_depend_on_any_old_name(monkeypatch):
 def test_our_columns_cost_an_old_producer_nothing():
     ours = {
         Task: {"worker_deaths"},
-        Schedule: {"catch_up", "error", "occurrence", "occurrence_task"},
+        Schedule: {"catch_up", "error", "occurrence", "occurrence_task", "paused_repeats"},
         OrmQ: {"priority", "claim", "lapses", "attempts"},
     }
 

@@ -26,6 +26,7 @@ COLUMNS = {
         "error",
         "occurrence",
         "occurrence_task",
+        "paused_repeats",
         "seconds",
     ),
     "task": ("options", "worker_deaths"),

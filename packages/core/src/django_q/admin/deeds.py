@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -31,6 +31,18 @@ class Deeds:
         self.action = action
         self.done = 0
         self.left: list[str] = []
+
+    def each(self, rows: Iterable[Any], deed: Callable[[Any], str | None]) -> None:
+        """Do it to each object: it tells what it did, None for nothing, or raises."""
+        for row in rows:
+            try:
+                text = deed(row)
+            except Exception as error:  # what one object meets is no reason to leave the others
+                self.leave(getattr(row, "name", None) or row, error)
+            else:
+                if text is not None:
+                    self.done += 1
+                    self.note(row, text)
 
     def note(self, row: Any, text: str) -> None:
         """Write what was done to an object into its history."""

@@ -10,7 +10,10 @@ from django.db import router
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
+from django_q.admin import operating
+from django_q.admin.deeds import Deeds
 from django_q.models import Schedule, Task
 from django_q.models.columns import column
 from django_q.models.schedules import link_to_task
@@ -46,6 +49,7 @@ class ScheduleAdmin(Base):
     list_display_links = ("id", "name")
     list_filter = ("next_run", "schedule_type", "cluster")
     search_fields = ("func",)
+    actions = ("run_now", "pause", "resume")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Schedule]:
         """Every schedule with the name and the success of its latest task."""
@@ -119,6 +123,59 @@ class ScheduleAdmin(Base):
             kwargs["help_texts"] = {**kwargs.get("help_texts", {}), "cron": INSTALL_CRONITER}
         return super().get_form(request, obj, change, **kwargs)
 
+    def save_model(self, request: HttpRequest, obj: Schedule, form: Any, change: bool) -> None:
+        """Who sets the repeats to 0 pauses it, and can resume it."""
+        if obj.repeats == 0 and form.initial.get("repeats"):
+            obj.paused_repeats = form.initial["repeats"]
+        super().save_model(request, obj, form, change)
+
+    # Actions, which leave it as it is declared: they are for every schedule
+
+    @admin.action(description=_("Run selected schedules now"), permissions=["change"])
+    def run_now(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
+        """Queue a task of each beside those that are due."""
+        deeds = Deeds(self, request, "Run schedules now")
+        deeds.each(queryset, operating.run_now)
+        deeds.tell(_ran, _not_run)
+
+    @admin.action(description=_("Pause selected schedules"), permissions=["change"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
+        """Let nothing of them be due until they are resumed."""
+        deeds = Deeds(self, request, "Pause schedules")
+        deeds.each(queryset, operating.pause)
+        deeds.tell(_paused, _not_paused)
+
+    @admin.action(description=_("Resume selected schedules"), permissions=["change"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
+        """Let them go on where their pause found them, with what is due from now on."""
+        deeds = Deeds(self, request, "Resume schedules")
+        deeds.each(queryset, operating.resume)
+        deeds.tell(_resumed, _not_resumed)
+
 
 def _is_declared(row: Schedule | None) -> bool:
     return row is not None and row.declaration is not None
+
+
+def _ran(count: int) -> str:
+    return ngettext("%d schedule was queued.", "%d schedules were queued.", count) % count
+
+
+def _not_run(count: int) -> str:
+    return ngettext("%d schedule was not queued:", "%d schedules were not queued:", count) % count
+
+
+def _paused(count: int) -> str:
+    return ngettext("%d schedule was paused.", "%d schedules were paused.", count) % count
+
+
+def _not_paused(count: int) -> str:
+    return ngettext("%d schedule was not paused:", "%d schedules were not paused:", count) % count
+
+
+def _resumed(count: int) -> str:
+    return ngettext("%d schedule was resumed.", "%d schedules were resumed.", count) % count
+
+
+def _not_resumed(count: int) -> str:
+    return ngettext("%d schedule was not resumed:", "%d schedules were not resumed:", count) % count

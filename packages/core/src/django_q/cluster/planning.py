@@ -68,18 +68,11 @@ class Planner:
             after = _values_after(row, following)
             if kept != due:
                 due, task_id = kept, _id_instead(task_id, kept)
-        try:
-            task = self._task(row, due, task_id)
-        except Exception as error:
-            raise Unusable(str(error)) from error
-        try:
-            broker = self._broker(task.get("cluster"))
-        except ConfigurationError as error:
-            raise NotHere(str(error)) from error
-        if is_again:
-            task["check"] = True
-        package = enqueue.finish(task, self.settings)
-        return Occurrence(row, due, task_id, task["name"], package, broker, after)
+        return self._occurrence(row, due, task_id, after, is_again)
+
+    def plan_extra(self, row: Schedule, task_id: str) -> Occurrence:
+        """A run at once, beside those that are due, which stay as they are. Raises Unusable."""
+        return self._occurrence(row, self.now(), task_id, {"task": task_id}, False)
 
     # When
 
@@ -125,6 +118,22 @@ class Planner:
 
     # The task
 
+    def _occurrence(
+        self, row: Schedule, due: datetime, task_id: str, after: dict[str, Any], is_again: bool
+    ) -> Occurrence:
+        try:
+            task = self._task(row, due, task_id)
+        except Exception as error:
+            raise Unusable(str(error)) from error
+        try:
+            broker = self._broker(task.get("cluster"))
+        except ConfigurationError as error:
+            raise NotHere(str(error)) from error
+        if is_again:
+            task["check"] = True
+        package = enqueue.finish(task, self.settings)
+        return Occurrence(row, due, task_id, task["name"], package, broker, after)
+
     def _task(self, row: Schedule, due: datetime, task_id: str) -> dict[str, Any]:
         args, kwargs, options = scheduling.arguments(row)
         if row.intended_date_kwarg:
@@ -161,6 +170,19 @@ class Planner:
         if queue not in self.brokers:
             self.brokers[queue] = get_broker(queue)
         return self.brokers[queue]
+
+
+def next_run_after_pause(row: Schedule, settings: Settings, now: datetime) -> datetime | None:
+    """The first occurrence from now on, or None to leave the row's next run as it is.
+
+    Those of the pause were not missed, so none is caught up. What runs once is still to run.
+    """
+    if row.next_run is None or row.next_run > now:
+        return None
+    try:
+        return _following(row, row.next_run, settings, now, catch_up=False)
+    except (ConfigurationError, ValueError, OverflowError):
+        return None  # The scheduler will keep the reason in the row.
 
 
 def _name_of_queue(value: object) -> str:

@@ -209,6 +209,14 @@ class Schedule(models.Model):
         help_text=_("The digest of the @schedule that declares it; empty for all others."),
     )
 
+    paused_repeats = models.IntegerField(
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name=_("Repeats before the pause"),
+        help_text=_("How many runs are left once it is resumed; empty unless it is paused."),
+    )
+
     class Meta:
         app_label = "django_q"
         verbose_name = _("Scheduled task")
@@ -248,6 +256,8 @@ class Schedule(models.Model):
         if self.pk is None and self.schedule_type == self.CRON:
             self.next_run = self.calculate_next_run(timezone.now())
         self.error = None  # Whoever saves it has looked at it; it is tried again.
+        if self.repeats != 0:
+            self.paused_repeats = None
         super().save(*args, **kwargs)
 
     def calculate_next_run(self, next_run: datetime | None = None) -> datetime | None:
