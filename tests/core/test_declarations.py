@@ -283,6 +283,7 @@ def test_other_repeats_start_anew(site: Site) -> None:
     assert (only_row().repeats, only_row().next_run) == (8, FUTURE)
 
 
+@pytest.mark.django_db
 def test_other_repeats_end_no_pause(site: Site) -> None:
     site.write(function("schedule_type='D', repeats=9"))
     sync()
