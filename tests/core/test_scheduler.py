@@ -718,6 +718,51 @@ def test_a_table_that_takes_long_to_clear_is_cleared_without_a_rest(
     assert scheduler.pause() > 0
 
 
+def test_results_older_than_keep_days_are_deleted_although_nothing_is_recorded(flaky, start, clock):
+    scheduler = start(flaky, keep_days=1)
+    stopped = NOON - timedelta(days=1) + timedelta(minutes=5)
+    for success in (True, False):
+        Task.objects.create(
+            id=uuid4().hex, name="t", func="f", started=NOON, stopped=stopped, success=success
+        )
+    run_for(scheduler, clock, 295)
+    assert Task.objects.count() == 2
+
+    run_for(scheduler, clock, 70)
+
+    assert Task.objects.count() == 0
+
+
+def test_old_results_are_looked_for_once_a_minute_and_only_with_keep_days(
+    flaky, start, clock, monkeypatch
+):
+    calls = []
+    monkeypatch.setattr(records, "expire_for", lambda *args: calls.append(clock.seconds) or True)
+    scheduler = start(flaky, keep_days=1)
+
+    for second in range(130):
+        clock.seconds = second
+        scheduler.facts["recorded"] += 1
+        scheduler.step()
+    run_for(start(flaky), clock, 130)
+
+    assert calls == [0, 60, 120]
+
+
+def test_many_results_that_are_too_old_are_deleted_without_a_rest(flaky, start, monkeypatch):
+    left = [True, False, False]
+    monkeypatch.setattr(records, "expire_for", lambda *args: left.pop())
+    scheduler = start(flaky, keep_days=1)
+
+    for _ in range(2):
+        scheduler.step()
+        assert scheduler.pause() == 0
+    scheduler.step()
+
+    assert left == []
+    assert scheduler.pause() > 0
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_task_that_the_broker_refuses_costs_its_row_alone(broker, start, clock):
     plan(name="before", schedule_type="D", next_run=NOON - timedelta(seconds=2))

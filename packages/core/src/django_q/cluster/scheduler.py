@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from multiprocessing import current_process
 from typing import Any
 
 from django.db import connections, router
@@ -15,18 +13,21 @@ from django.utils import timezone
 from django_q import databases, records
 from django_q.brokers import Broker
 from django_q.cluster.due import ASK_SECONDS, DueSchedules
+from django_q.cluster.duties import Dependency, Duty
 from django_q.cluster.patience import Outage
-from django_q.conf import Settings, logger
+from django_q.conf import Settings
 from django_q.errors import BrokerUnavailable
 from django_q.models import Schedule, Task
+from django_q.records.cleaning import days_ago
 from django_q.status import TTL_SECONDS, Stat
 
 STATUS_SECONDS = 5.0
-LONGEST_PAUSE_SECONDS = 5.0
 GOODBYE_SECONDS = 3.0
 CLEAR_SECONDS = 0.5
 CLEAR_APART_SECONDS = 0.5
 """Between two clearings: tasks that are queued many times a second do not wait for each."""
+EXPIRE_APART_SECONDS = 60.0
+"""Between two looks for results that are too old: a look-up in an index each."""
 
 NEWS = (
     "status",
@@ -38,94 +39,6 @@ NEWS = (
     "reincarnations",
 )
 """The facts whose change is told at once; the others change all the time."""
-
-
-@dataclass(frozen=True)
-class Dependency:
-    """What duties stand on and what may be away: the database, the broker."""
-
-    outage: Outage
-    is_missed_in: Callable[[Exception], bool]
-    """Does this error say that it is away?"""
-    reach: Callable[[], object]
-    """Raises while it is away."""
-    mend: Callable[[], object] = lambda: None
-    """Closes what its absence may have spoilt."""
-
-
-class Duty:
-    """Something done again and again; while it cannot be done, that is logged once.
-
-    That something is away which it depends on is said once for all duties and the whole cluster.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        work: Callable[[], None],
-        clock: Callable[[], float],
-        dependencies: Sequence[Dependency],
-    ) -> None:
-        self.name = name
-        self.work = work
-        self.clock = clock
-        self.dependencies = dependencies
-        self.missing: list[Dependency] = []
-        self.trouble: type[Exception] | None = None
-        self.pause = ASK_SECONDS
-        self.not_before = float("-inf")
-
-    def attempt(self) -> None:
-        """Do it, unless it failed a moment ago."""
-        if self.clock() < self.not_before:
-            return
-        error = self._try()
-        if error is not None and self._missed_in(error):
-            # It may only have been cut: the next one tells.
-            error = self._try()
-        if error is not None:
-            self._failed(error)
-
-    def _try(self) -> Exception | None:
-        try:
-            self.work()
-            for dependency in self.missing:
-                # There may have been nothing to do: that it can be reached is another matter.
-                dependency.reach()
-        except Exception as error:  # every database and every client library has its own
-            for dependency in self._missed_in(error):
-                self._miss(dependency, error)
-            return error
-        self._succeeded()
-        return None
-
-    def _missed_in(self, error: Exception) -> list[Dependency]:
-        return [each for each in self.dependencies if each.is_missed_in(error)]
-
-    def _miss(self, dependency: Dependency, error: Exception) -> None:
-        if dependency not in self.missing:
-            self.missing.append(dependency)
-        dependency.outage.lost(error)
-        dependency.mend()
-
-    def _failed(self, error: Exception) -> None:
-        if not self._missed_in(error) and self.trouble is not type(error):
-            logger.error(
-                "%s cannot %s, trying again: %s: %s",
-                current_process().name, self.name, type(error).__name__, error,
-            )  # fmt: skip
-            logger.debug("The traceback:", exc_info=error)
-            self.trouble = type(error)
-        self.not_before = self.clock() + self.pause
-        self.pause = min(self.pause * 2, LONGEST_PAUSE_SECONDS)
-
-    def _succeeded(self) -> None:
-        for dependency in self.missing:
-            dependency.outage.found()
-        if self.trouble is not None:
-            logger.info("%s can %s again", current_process().name, self.name)
-        self.missing, self.trouble = [], None
-        self.pause = ASK_SECONDS
 
 
 class Scheduler:
@@ -161,6 +74,8 @@ class Scheduler:
         self.cleared_on: datetime | None = None
         self.is_clearing = False
         self.clear_at = float("-inf")
+        self.is_expiring = False
+        self.expire_at = float("-inf")
         self.due = DueSchedules(settings, broker, stopping, now, clock)
         self.dependencies = (
             Dependency(
@@ -177,7 +92,10 @@ class Scheduler:
         )
         self.clearing = self.duty("clear old results away", self.clear)
         self.queueing = self.duty("queue what is due", self.due.queue_all)
+        self.expiring = self.duty("delete results older than keep_days", self.expire)
         self.duties = [self.duty("save the cluster's status", self.tell), self.clearing]
+        if settings.keep_days is not None:
+            self.duties.append(self.expiring)
         if settings.scheduler:
             self.duties.insert(1, self.queueing)
 
@@ -200,8 +118,10 @@ class Scheduler:
 
     def pause(self) -> float:
         """Seconds until there may be something to do: one at most."""
-        if self.is_clearing:
-            return min(max(self.clearing.not_before - self.clock(), 0.0), ASK_SECONDS)
+        unfinished = [self.clearing] * self.is_clearing + [self.expiring] * self.is_expiring
+        if unfinished:
+            again = min(duty.not_before for duty in unfinished)
+            return min(max(again - self.clock(), 0.0), ASK_SECONDS)
         times = [self.clock() + ASK_SECONDS]
         if self.clear_at > self.clock():
             times.append(self.clear_at)
@@ -237,6 +157,16 @@ class Scheduler:
         if not self.is_clearing:
             self.cleared_at, self.cleared_on = recorded, now
             self.clear_at = self.clock() + CLEAR_APART_SECONDS
+
+    def expire(self) -> None:
+        """Delete what is older than `keep_days`: by time, for nothing new need be recorded."""
+        if self.settings.keep_days is None or self.clock() < self.expire_at:
+            return
+        before = days_ago(self.settings.keep_days, self.now())
+        using = router.db_for_write(Task)
+        self.is_expiring = not records.expire_for(CLEAR_SECONDS, before, using)
+        if not self.is_expiring:
+            self.expire_at = self.clock() + EXPIRE_APART_SECONDS
 
 
 def reach_database() -> None:

@@ -12,7 +12,7 @@ from django_q.records.cached import (
     cached_group_keys,
 )
 from django_q.records.iterables import collate
-from django_q.records.pruning import prune, prune_for
+from django_q.records.pruning import expire_for, prune, prune_for
 from django_q.records.reading import (
     attempt_count,
     database,
@@ -53,6 +53,7 @@ __all__ = [
     "database",
     "decode",
     "encode",
+    "expire_for",
     "load_task",
     "prune",
     "prune_for",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from django_q.signing import SignedPackage
     from django_q.tasks.calls import AsyncTask
     from django_q.tasks.chains import Chain, async_chain
+    from django_q.tasks.cleaning import clean_old_tasks
     from django_q.tasks.enqueue import _sync, async_task
     from django_q.tasks.groups import (
         count_group,
@@ -57,6 +58,7 @@ __all__ = [
     "async_chain",
     "async_iter",
     "async_task",
+    "clean_old_tasks",
     "count_group",
     "count_group_cached",
     "delete_cached",
@@ -89,6 +91,7 @@ _HOMES = {
     "django_q.signing": ("SignedPackage",),
     "django_q.tasks.chains": ("Chain", "async_chain"),
     "django_q.tasks.calls": ("AsyncTask",),
+    "django_q.tasks.cleaning": ("clean_old_tasks",),
     "django_q.tasks.enqueue": ("async_task", "_sync"),
     "django_q.tasks.groups": (
         "count_group",
