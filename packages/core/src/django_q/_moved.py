@@ -1,8 +1,8 @@
 """The import names of 1.x whose modules are gone: where each name went, or what does its work.
 
-`django_q.pusher`, `.worker`, `.monitor`, `.scheduler` and `.monitor_terminal` were the engine.
-They still import; names that live elsewhere are passed on, and the engine's own functions say,
-when they are called, what to use instead. `scheduler()` alone still does what it did.
+`django_q.pusher`, `.worker`, `.monitor` and `.scheduler` were the engine. They still import; names
+that live elsewhere are passed on, and the engine's own functions say, when they are called, what
+to use instead. `scheduler()` alone still does what it did.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from django_q.errors import DjangoQError
 
 _RUN_A_CLUSTER = "Start a cluster with `manage.py qcluster`, or with django_q.cluster.Cluster()."
 _READ_RESULTS = "A cluster records results itself; read them with django_q.tasks.fetch()."
-_READ_STATUS = "Read the status of running clusters with django_q.status.Stat.get_all()."
 
 ENDED = {
     "django_q.pusher": {"pusher": _RUN_A_CLUSTER},
@@ -25,18 +24,10 @@ ENDED = {
         "rss_check": 'Limit the memory of workers with Q_CLUSTER["max_rss"].',
     },
     "django_q.monitor": {
-        "monitor": _RUN_A_CLUSTER,
+        # In Django Q 1.3 the terminal monitor, in Django Q2 a process: it can only be one.
+        "monitor": f"{_RUN_A_CLUSTER} Watch it with `manage.py qmonitor`.",
         "save_task": _READ_RESULTS,
         "save_cached": _READ_RESULTS,
-        "info": _READ_STATUS,
-        "get_ids": _READ_STATUS,
-    },
-    "django_q.monitor_terminal": {
-        "monitor": _READ_STATUS,
-        "info": _READ_STATUS,
-        "memory": _READ_STATUS,
-        "get_ids": _READ_STATUS,
-        "get_process_mb": "Ask psutil.Process(pid).memory_info().rss, in bytes.",
     },
 }
 """Module → function of the old engine → what to use instead."""
@@ -64,6 +55,8 @@ _PUBLIC = {
     "TimeoutHandler": "django_q.timeout",
     "close_old_django_connections": "django_q.utils",
     "get_func_repr": "django_q.utils",
+    "get_ids": "django_q.monitor_terminal",
+    "info": "django_q.monitor_terminal",
     "localtime": "django_q.utils",
 }
 
@@ -75,14 +68,14 @@ PASSED_ON = {
     ),
     "django_q.monitor": (
         *("Stat", "Status", "Broker", "get_broker", "Conf", "logger", "Success", "Task"),
-        *("post_execute", "SignedPackage", "async_chain"),
+        *("post_execute", "SignedPackage", "async_chain", "info", "get_ids"),
         *("close_old_django_connections", "get_func_repr"),
     ),
     "django_q.scheduler": (
         *("Broker", "get_broker", "Conf", "logger", "humanize", "Schedule", "async_task"),
         *("close_old_django_connections", "localtime"),
     ),
-    "django_q.monitor_terminal": ("Stat", "get_broker", "Conf"),
+    "django_q.monitor_terminal": ("Conf",),
 }
 """Module → names that could be imported from it and are passed on."""
 

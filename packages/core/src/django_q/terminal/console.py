@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import IO, Any, cast
+from typing import Any
 
+from django.core.management.base import OutputWrapper
 from rich.console import Console
 from rich.text import Text
 
@@ -14,9 +15,10 @@ from django_q.plugins.listing import in_one_line
 def console_on(stdout: Any, options: Mapping[str, Any] | None = None) -> Console:
     """A console that prints to a command's `stdout`, in colour as its options have it."""
     asked = options or {}
+    if isinstance(stdout, OutputWrapper):
+        stdout = stdout._out  # itself it would end each write with a new line
     return Console(
-        # An OutputWrapper is one in all that is used of it.
-        file=cast("IO[str]", stdout),
+        file=stdout,
         force_terminal=True if asked.get("force_color") else None,
         no_color=True if asked.get("no_color") else None,
         highlight=False,
