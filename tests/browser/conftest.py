@@ -64,7 +64,9 @@ def page(browser: Browser, site: Site, request: pytest.FixtureRequest) -> Iterat
     """
     options: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
     context = browser.new_context(**options | getattr(request, "param", {}))
-    context.add_cookies([{"name": "sessionid", "value": site.session, "url": site.url()}])
+    context.add_cookies(
+        [{"name": "sessionid", "value": site.session, "url": f"http://{site.address}"}]
+    )
     page = context.new_page()
     page.set_default_timeout(10_000)
     errors: list[str] = []
