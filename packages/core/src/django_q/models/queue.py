@@ -12,6 +12,10 @@ from django_q import package
 from django_q.models.columns import column
 
 
+class TooLong(Exception):
+    """A payload that is not read for a list."""
+
+
 class OrmQ(models.Model):
     """A package in the ORM broker's queue."""
 
@@ -70,9 +74,17 @@ class OrmQ(models.Model):
     def task(self) -> dict[str, Any]:
         """What the package says of itself, read without running anything that is in it."""
         try:
-            return dict(package.inspect(self.payload))
+            return dict(package.inspect(self._loaded_payload()))
         except Exception as error:  # whatever lies in the queue, the row must be shown
             return {"id": f"*{type(error).__name__}"}
+
+    def _loaded_payload(self) -> str:
+        """A list of many asks for payloads as `short_payload`, which is None for long ones."""
+        if "short_payload" not in self.__dict__:
+            return self.payload
+        if self.__dict__["short_payload"] is None:
+            raise TooLong
+        return str(self.__dict__["short_payload"])
 
     @column(_("Function"))
     def func(self) -> str | None:
