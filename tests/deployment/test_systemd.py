@@ -151,6 +151,12 @@ def test_an_instance_of_the_template_works_on_its_queue(project: Project, units:
     assert cluster.stop() == 0, cluster.log
 
 
+def test_the_template_differs_in_its_queue_alone() -> None:
+    unit, template = (service(UNITS / f"qcluster{at}.service") for at in ("", "@"))
+
+    assert template == unit | {"ExecStart": unit["ExecStart"] + " --name %i"}
+
+
 @pytest.mark.parametrize("path", sorted(UNITS.iterdir()), ids=lambda path: path.name)
 def test_systemd_waits_longer_than_the_cluster_needs(project: Project, path: Path) -> None:
     stop_timeout = project.run(
