@@ -62,7 +62,7 @@ def page(browser: Browser, site: Site, request: pytest.FixtureRequest) -> Iterat
 
     Parametrise it indirectly with options of the context, such as `viewport`.
     """
-    options: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
+    options: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
     context = browser.new_context(**options | getattr(request, "param", {}))
     context.add_cookies(
         [{"name": "sessionid", "value": site.session, "url": f"http://{site.address}"}]

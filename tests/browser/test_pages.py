@@ -230,3 +230,73 @@ def test_a_declared_schedule_cannot_be_changed_and_says_why(page: Page, site: Si
 
     assert "has the decorator @schedule" in page.locator("#content-main").inner_text()
     assert page.locator("#content-main input:not([type=hidden])").count() == 0
+
+
+# Queued tasks
+
+
+def queue(site: Site, *names: str) -> None:
+    """Queue tasks of these names that may not run before tomorrow."""
+    site.run(
+        f"for name in {names!r}:\n"
+        "    async_task('tests.jobs.ok', name, task_name=name, group='mail')\n"
+        "OrmQ.objects.update(lock=timezone.now() + timedelta(days=1))"
+    )
+
+
+def test_queued_tasks_are_listed(page: Page, site: Site) -> None:
+    queue(site, "mail-ada", "mail-bob")
+
+    page.goto(site.url("ormq/"))
+
+    assert rows(page).count() == 2
+    assert "mail-ada" in page.locator("#result_list").inner_text()
+
+
+def test_the_page_of_a_queued_task_shows_what_it_will_be_given(page: Page, site: Site) -> None:
+    queue(site, "mail-ada")
+    page.goto(site.url("ormq/"))
+
+    rows(page).get_by_role("link").click()
+
+    shown = page.locator("#content-main").inner_text()
+    assert "('mail-ada',)" in shown
+    assert page.locator("#content-main input[type=text]").count() == 3  # the key, a day, a time
+
+
+def test_a_queued_task_is_moved_to_another_queue_and_put_off(page: Page, site: Site) -> None:
+    queue(site, "mail-ada")
+    page.goto(site.url("ormq/"))
+    rows(page).get_by_role("link").click()
+    page.locator("#id_key").fill("slow")
+    page.locator("#id_lock_0").fill("2030-01-31")
+    page.locator("#id_lock_1").fill("18:00:00")
+
+    page.get_by_role("button", name="Save and continue editing").click()
+
+    assert "was changed successfully" in saved(page)
+    ((key, lock),) = site.project.query("SELECT key, lock FROM django_q_ormq")
+    assert (key, lock[:16]) == ("slow", "2030-01-31 18:00")
+
+
+def test_a_queued_task_that_is_released_runs_at_once(page: Page, site: Site) -> None:
+    queue(site, "mail-cid", "mail-dot")
+    site.start_cluster()
+    page.goto(site.url("ormq/"))
+
+    act(page, "Release selected tasks at once", "mail-cid")
+
+    assert "1 task was released." in saved(page)
+    site.project.wait_until(lambda: site.project.starts()["mail-cid"] == 1, what="its start")
+    assert site.project.starts()["mail-dot"] == 0
+
+
+def test_queued_tasks_are_deleted_after_a_question(page: Page, site: Site) -> None:
+    queue(site, "mail-ada", "mail-bob")
+    page.goto(site.url("ormq/"))
+    act(page, "Delete selected Queued tasks")
+
+    page.get_by_role("button", name="Yes").click()
+
+    assert "Successfully deleted 2" in saved(page)
+    assert rows(page).count() == 0
