@@ -12,7 +12,7 @@ import sys
 from contextlib import chdir
 from pathlib import Path
 
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.core.management.commands import makemessages
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,7 +42,8 @@ def collect(package: Path = PACKAGE) -> None:
         )
     for language in LANGUAGES:
         file = source(language, package)
-        file.write_text(WHEN_COLLECTED.sub("", file.read_text()))
+        text = file.read_text(encoding="utf-8")
+        file.write_text(WHEN_COLLECTED.sub("", text), encoding="utf-8")
 
 
 def compiled(file: Path) -> bytes:
@@ -59,7 +60,7 @@ def untranslated(file: Path) -> str:
             ["msgattrib", each, "--force-po", "--no-location", str(file)],
             check=True,
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         ).stdout.partition("\n\n")[2]
         for each in guessed_and_empty
     )
@@ -67,7 +68,10 @@ def untranslated(file: Path) -> str:
 
 def main() -> None:
     """Update and compile, and exit with 1 where something is left to translate."""
-    collect()
+    try:
+        collect()
+    except CommandError as error:
+        sys.exit(f"{error} On Debian: apt-get install gettext")
     left = {file: untranslated(file) for file in map(source, LANGUAGES)}
     for file, entries in left.items():
         file.with_suffix(".mo").write_bytes(compiled(file))

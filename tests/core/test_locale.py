@@ -100,6 +100,19 @@ def test_what_is_shipped_is_compiled_from_the_source(
     assert shipped(language) == recompiled(source(language), tmp_path), UPDATE
 
 
+def test_a_new_text_is_left_to_translate_and_not_guessed(gettext: None, tmp_path: Path) -> None:
+    package = tmp_path / PACKAGE.name
+    shutil.copytree(PACKAGE / "locale", package / "locale")
+    (package / "texts.py").write_text('_("Successful task")\n_("Successful task again")\n')
+
+    translations.collect(package)
+
+    assert translations.untranslated(source("de", package)) == (
+        'msgid "Successful task again"\nmsgstr ""\n'
+    )
+    assert "Erfolgreiche Aufgabe" in source("de", package).read_text(encoding="utf-8")
+
+
 # What they read like
 
 
