@@ -240,6 +240,7 @@ def test_a_queue_in_another_database_is_shown_changed_and_deleted_there(
     assert "3 queued tasks" in site.get(LIST).content.decode().lower()
     act(site, "release", rows[0])
     assert site.post(page_of(rows[0]), FORM | {"key": "short"}).status_code == 302
+    assert site.get(page_of(rows[0], "history")).status_code == 200
     site.post(page_of(rows[1], "delete"), {"post": "yes"})
     act(site, "delete_selected", rows[2], post="yes")
 

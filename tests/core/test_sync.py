@@ -55,6 +55,21 @@ def test_the_settings_may_make_every_task_synchronous(monkeypatch: pytest.Monkey
     assert len(waiting()) == 1
 
 
+def test_the_row_keeps_the_options_that_have_no_column() -> None:
+    chain = [(add, (3, 4), {})]
+    task_id = async_task(add, 1, 2, sync=True, timeout=9, save=True, chain=chain, group="sums")
+    plain_id = async_task(add, 1, 2, sync=True, group="sums")
+
+    assert Task.objects.get(pk=task_id).options == {"timeout": 9, "save": True, "chain": chain}
+    assert Task.objects.filter(pk=plain_id, options__isnull=True).exists()
+
+
+def test_the_row_of_an_iterable_keeps_how_many_items_it_had() -> None:
+    group = async_iter(add, [1, 2, 3], sync=True)
+
+    assert Task.objects.get(pk=group).options == {"iter_length": 3}
+
+
 def test_a_synchronous_failure_is_saved_and_then_raised() -> None:
     with pytest.raises(ValueError, match="as asked"):
         async_task(fail, "as asked", sync=True)
