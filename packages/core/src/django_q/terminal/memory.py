@@ -98,10 +98,10 @@ def memory_table(clusters: Sequence[dict[str, Any]]) -> Table:
     table.add_column("Host")
     table.add_column("Id", justify="right", no_wrap=True)
     for heading in COLUMNS:
-        # A heading takes two lines where there is little room.
-        table.add_column(heading, justify="right")
+        # In two lines, so that there is room for the host.
+        table.add_column(Text(heading.replace(" ", "\n")), justify="right", no_wrap=True)
     for each in clusters:
-        figures = (_figure(each[key]) for key in COLUMNS.values())
+        figures = [_figure(each[key]) for key in COLUMNS.values()]
         table.add_row(cell(each["host"]), cell(each["pid"]), *figures)
     if not clusters:
         table.add_row(cell("No cluster", "yellow"))
@@ -126,7 +126,7 @@ def worker_tables(clusters: Sequence[dict[str, Any]], width: int) -> Iterator[Ta
 
 
 def _figure(value: float | None) -> Text:
-    return cell(UNKNOWN if value is None else f"{value:.2f}")
+    return cell(UNKNOWN if value is None else f"{value:.1f}")
 
 
 def _table(header: str) -> Table:
