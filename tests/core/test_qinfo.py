@@ -1,16 +1,25 @@
-"""`manage.py qinfo --plugins` lists what is installed, and what is wrong with what is chosen."""
+"""`manage.py qinfo`: nine figures, the clusters' ids, and what is installed or wrong with it."""
 
 from __future__ import annotations
 
 import json
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from django_q.__about__ import __version__
+from django_q.brokers.memory import Memory
+from django_q.errors import BrokerUnavailable
+from django_q.management.commands import qinfo as qinfo_command
+from django_q.status import Stat
+from django_q.tasks import async_task, schedule
 from tests.core.distributions import SitePackages
 
 PIGEON = """
@@ -249,6 +258,118 @@ def test_nothing_secret_is_shown(settings: Any, tmp_path: Path) -> None:
     assert "s3cret" not in qinfo()[0] + qinfo("--json")[0]
 
 
-def test_without_a_topic_the_usage_is_the_answer() -> None:
-    with pytest.raises(CommandError, match="--plugins"):
+# The figures and the ids
+
+
+def info(*arguments: str) -> tuple[str, str, int]:
+    """Return what the command line prints, what it complains of, and its exit status."""
+    out, complaint = StringIO(), StringIO()
+    command = qinfo_command.Command(stdout=out, stderr=complaint)
+    try:
+        command.run_from_argv(["manage.py", "qinfo", "--no-color", *arguments])
+    except SystemExit as stop:
+        return out.getvalue(), complaint.getvalue(), int(str(stop.code))
+    return out.getvalue(), complaint.getvalue(), 0
+
+
+@pytest.fixture
+def cluster() -> Stat:
+    """The status of a cluster that lives."""
+    snapshot = {"cluster_id": uuid4(), "workers": [1, 2], "reincarnations": 3, "status": "Idle"}
+    stat = Stat.from_snapshot(snapshot)
+    stat.save()
+    return stat
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("cluster")
+def test_the_nine_figures_are_in_a_table() -> None:
+    schedule("math.floor", 1.5)
+    for _ in range(30):
+        async_task("math.floor", 1.5, sync=True)
+
+    shown, _, status = info()
+
+    assert status == 0
+    assert [line.split() for line in shown.splitlines()] == [
+        ["djq", "summary"],
+        ["Clusters", "1", "Workers", "2", "Restarts", "3"],
+        ["Queued", "0", "Successes", "30", "Failures", "0"],
+        ["Schedules", "1", "Tasks/hour", "1.25", "Avg", "time", ANY],
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("cluster")
+def test_json_has_the_figures_by_their_names() -> None:
+    async_task("math.floor", 1.5)
+
+    shown, _, status = info("--json")
+
+    assert (json.loads(shown), status) == (
+        {
+            "clusters": 1, "workers": 2, "restarts": 3, "queued": 1, "successes": 0, "failures": 0,
+            "schedules": 0, "tasks_per_day": 0.0, "average_seconds": None,
+            "rate": 0.0, "rate_per": "day",
+        },
+        0,
+    )  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_the_ids_stand_in_a_line_each(cluster: Stat) -> None:
+    assert info("--ids") == (f"{cluster.cluster_id}\n", "", 0)
+    assert json.loads(info("--ids", "--json")[0]) == [str(cluster.cluster_id)]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("--ids",), ("--ids", "--json")])
+def test_without_a_cluster_the_status_is_1_and_a_line_says_why(arguments: tuple[str, ...]) -> None:
+    shown, complaint, status = info(*arguments)
+
+    assert (complaint, status) == ("No clusters appear to be running.\n", 1)
+    assert "--json" not in arguments or not json.loads(shown) or json.loads(shown)["clusters"] == 0
+
+
+@pytest.mark.django_db
+def test_called_from_code_it_returns() -> None:
+    call_command("qinfo", ids=True, stderr=StringIO())
+
+
+@pytest.mark.django_db
+def test_figures_need_no_rich_as_json_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich.table", None)
+
+    assert info("--json")[2] == 1
+    with pytest.raises(CommandError, match=r'pip install "django-q-core\[monitor\]"'):
         call_command("qinfo")
+
+
+class Away(Memory):
+    """A broker whose server is away."""
+
+    def queue_size(self) -> int:
+        raise BrokerUnavailable("nobody answers at host:6379")
+
+
+@pytest.mark.django_db
+def test_a_broker_that_is_away_is_said_in_a_sentence(settings: Any) -> None:
+    settings.Q_CLUSTER = {"broker_class": f"{__name__}.Away"}
+
+    with pytest.raises(CommandError, match=r"^nobody answers at host:6379"):
+        call_command("qinfo")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("topic", ["--ids", "--json"])
+def test_missing_tables_are_said_in_a_sentence(topic: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE django_q_clusterstatus RENAME TO elsewhere")
+
+    with pytest.raises(CommandError, match=r"clusterstatus is missing .* run `manage.py migrate`"):
+        call_command("qinfo", topic)
+
+
+def test_one_topic_at_a_time() -> None:
+    with pytest.raises(CommandError, match="not allowed with"):
+        call_command("qinfo", "--config", "--ids")
