@@ -17,6 +17,15 @@ LOOKS = [
     pytest.param({"viewport": {"width": 400, "height": 800}}, id="phone"),
 ]
 
+SILENT_AND_SHORT_OF_A_WORKER = """\
+from django_q.status import Stat
+facts = {"name": "pictures", "host": "worker-7f9c4", "pid": 71, "status": "Idle", "workers": [1]}
+for n, seconds in enumerate((14, 1)):
+    told = timezone.now() - timedelta(seconds=seconds)
+    born = {"cluster_id": f"{n:032x}", "tob": told - timedelta(days=3), "timestamp": told}
+    Stat(facts | born).save()
+"""
+
 
 @pytest.mark.parametrize("page", LOOKS, indirect=True)
 def test_the_panel_shows_a_living_cluster_and_what_it_runs(page: Page, site: Site) -> None:
@@ -35,9 +44,13 @@ def test_the_panel_shows_a_living_cluster_and_what_it_runs(page: Page, site: Sit
 
 @pytest.mark.parametrize("page", LOOKS, indirect=True)
 def test_the_panel_says_what_is_wrong(page: Page, site: Site) -> None:
+    site.run(SILENT_AND_SHORT_OF_A_WORKER)
     site.run("for n in range(3): async_task('tests.jobs.ok', n)")
 
     page.goto(site.url())
 
-    assert "3 tasks wait in the queue project" in page.locator(".django-q-health").inner_text()
+    health = page.locator(".django-q-health").inner_text()
+    assert "3 tasks wait in the queue project" in health
+    assert "has told nothing of itself for 1" in health
+    assert "has 1 of 2 workers" in health
     assert page.locator(".django-q-queues tbody").inner_text().split() == ["project", "3"]

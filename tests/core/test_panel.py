@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import socket
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -17,10 +17,10 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from django_q.admin import panel
-from django_q.brokers import Broker, get_broker
+from django_q.brokers import get_broker
 from django_q.conf import Conf
-from django_q.errors import BrokerUnavailable
 from django_q.status import Stat
+from tests.servers import free_port
 
 pytestmark = pytest.mark.django_db
 
@@ -60,28 +60,6 @@ def shown(site: Client) -> str:
     answer = site.get(PAGE)
     assert answer.status_code == 200
     return " ".join(answer.content.decode().split())
-
-
-class Away(Broker):
-    """A broker whose server does not answer."""
-
-    keeps_stats = True
-
-    def get_stats(self, pattern: str) -> list[str]:
-        raise BrokerUnavailable("Mars cannot be reached.")
-
-    def queue_size(self) -> int:
-        raise BrokerUnavailable("Mars cannot be reached.")
-
-
-class Mute(Away):
-    """A broker that is asked in vain until the test ends."""
-
-    ended = threading.Event()
-
-    def get_stats(self, pattern: str) -> list[str]:
-        self.ended.wait()
-        return []
 
 
 # What is so
@@ -171,25 +149,30 @@ def test_a_cluster_that_has_stopped_works_on_no_queue(site: Client) -> None:
 # What is away
 
 
+def redis_at(port: int) -> dict[str, Any]:
+    return {"name": "tests", "redis": {"host": "127.0.0.1", "port": port}}
+
+
 def test_a_broker_that_is_away_is_said_once_and_the_links_are_there(
     site: Client, settings: Settings
 ) -> None:
-    settings.Q_CLUSTER = {"name": "tests", "broker_class": f"{__name__}.Away"}
+    port = free_port()
+    settings.Q_CLUSTER = redis_at(port)
 
     page = shown(site)
 
-    assert page.count("Mars cannot be reached.") == 1
+    assert page.count(f"Redis at 127.0.0.1:{port}") == 1
     assert reverse("admin:django_q_schedule_changelist") in page
 
 
 def test_a_broker_that_does_not_answer_is_not_waited_for(
     site: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.Q_CLUSTER = {"name": "tests", "broker_class": f"{__name__}.Mute"}
     monkeypatch.setattr(panel, "PATIENCE_SECONDS", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        settings.Q_CLUSTER = redis_at(mute.getsockname()[1])
 
-    page = shown(site)
-    Mute.ended.set()
+        page = shown(site)
 
     assert "The broker has not answered within" in page
 
