@@ -23,6 +23,7 @@ def monitor(run_once: bool = False, broker: Broker | None = None) -> list[Stat] 
     """Show the clusters until `q` is pressed; or once, and return their statuses."""
     if not _can_draw():
         return None
+    # Late, here and below: they import rich, which is optional.
     from django_q.terminal.clusters import show_clusters
     from django_q.terminal.console import console_on
 

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
-
-from django_q.errors import DjangoQError
-from django_q.readiness import explanation
+from django.core.management.base import BaseCommand
 
 
 class MonitoringCommand(BaseCommand):
@@ -36,14 +31,3 @@ class MonitoringCommand(BaseCommand):
         super().run_from_argv(argv)
         if self.found is not None and not self.found:
             sys.exit(1)
-
-
-@contextmanager
-def explaining() -> Iterator[None]:
-    """Turn what a site lacks, and what is away, into one sentence."""
-    try:
-        yield
-    except DjangoQError as error:
-        raise CommandError(str(error)) from error
-    except DatabaseError as error:
-        raise CommandError(str(explanation(error) or error)) from error

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from django.db import close_old_connections
+from django.db import connections
 
+from django_q import databases
 from django_q.plugins.listing import in_one_line
 
 T = TypeVar("T")
@@ -49,5 +50,6 @@ class Sight(Generic[T]):
             self._since = f"{datetime.now():%H:%M:%S}"
         told = in_one_line(f"{type(error).__name__}: {error}")
         self.trouble = f"Out of reach since {self._since}, trying again: {told}"
-        # The connection may be what is broken.
-        close_old_connections()
+        # A connection may be what is broken.
+        for using in connections:
+            databases.close(using)

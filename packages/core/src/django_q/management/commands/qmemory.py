@@ -6,7 +6,11 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django_q.management.monitoring import MonitoringCommand, explaining
+from django.db import router
+
+from django_q.management.monitoring import MonitoringCommand
+from django_q.management.outages import in_a_sentence
+from django_q.models import ClusterStatus
 from django_q.status import Stat
 from django_q.terminal import require_rich
 from django_q.terminal.processes import memory_of, require_psutil
@@ -24,7 +28,7 @@ class Command(MonitoringCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with explaining():
+        with in_a_sentence(router.db_for_write(ClusterStatus)):
             require_psutil()
             if options["json"]:
                 self.found = Stat.get_all()
@@ -34,6 +38,7 @@ class Command(MonitoringCommand):
 
     def show(self, options: dict[str, Any]) -> list[Stat] | None:
         require_rich()
+        # Late: they import rich, which is optional.
         from django_q.terminal.console import console_on
         from django_q.terminal.memory import show_memory
 

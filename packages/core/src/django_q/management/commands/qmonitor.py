@@ -6,8 +6,11 @@ import json
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import router
 
-from django_q.management.monitoring import MonitoringCommand, explaining
+from django_q.management.monitoring import MonitoringCommand
+from django_q.management.outages import in_a_sentence
+from django_q.models import ClusterStatus
 from django_q.status import Stat
 from django_q.terminal import require_rich
 
@@ -18,7 +21,7 @@ class Command(MonitoringCommand):
     help = "Shows the clusters of this project and what each worker runs now, until q is pressed."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with explaining():
+        with in_a_sentence(router.db_for_write(ClusterStatus)):
             if options["json"]:
                 self.found = Stat.get_all()
                 text = json.dumps(list(map(facts, self.found)), indent=2, cls=DjangoJSONEncoder)
@@ -28,6 +31,7 @@ class Command(MonitoringCommand):
 
     def show(self, options: dict[str, Any]) -> list[Stat] | None:
         require_rich()
+        # Late: they import rich, which is optional.
         from django_q.terminal.clusters import show_clusters
         from django_q.terminal.console import console_on
 
