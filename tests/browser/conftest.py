@@ -48,9 +48,10 @@ def running_site() -> Iterator[Site]:
     with temporary_folder() as folder:
         project = StartedProject(folder)
         project.starts_anew = False
-        site = Site(project)
-        yield site
-        project.close()
+        try:
+            yield Site(project)
+        finally:
+            project.close()
 
 
 @pytest.fixture
