@@ -23,7 +23,15 @@ OURS = Contender(
     "graft",
     "django-q-core under Django Q2's tests",
     (
-        *(DJANGO, *CLIENT, "django-redis>=6", "croniter", "pytest>=8", "pytest-django>=4.14"),
+        *(
+            DJANGO,
+            *CLIENT,
+            "django-redis>=6",
+            "croniter",
+            "rich>=13",
+            "pytest>=8",
+            "pytest-django>=4.14",
+        ),
         *editable("core", "broker-orm", "broker-redis"),
     ),
     "django-q-core",
