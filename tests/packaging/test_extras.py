@@ -89,6 +89,18 @@ def stands_in_for_the_platform(site: InstalledSite) -> None:
     assert site.run(WITHOUT_THE_PLATFORM) == [True, True]
 
 
+def draws_the_clusters(site: InstalledSite) -> None:
+    cluster = site.start_cluster()
+
+    def drawn() -> list[list[str]]:
+        return [line.split() for line in site.manage("qmonitor", check=False).stdout.splitlines()]
+
+    # Those that ended a moment ago may be shown as well.
+    site.wait_until(lambda: any(str(cluster.pid) in row for row in drawn()), what="the cluster")
+    assert drawn()[0] == ["Host", "Id", "State", "Pool", "TQ", "RQ", "RC", "Up"]
+    assert cluster.stop() == 0
+
+
 def parses_what_redis_answers(site: InstalledSite) -> None:
     parser = "from redis.connection import DefaultParser; DefaultParser.__module__"
 
@@ -117,6 +129,7 @@ class Use:
 LIBRARIES = {
     "cron": Use(runs_a_cron_schedule),
     "hiredis": Use(parses_what_redis_answers, "redis", ("redis",)),
+    "monitor": Use(draws_the_clusters),
     "psutil": Use(stands_in_for_the_platform),
     "setproctitle": Use(titles_its_processes),
 }
