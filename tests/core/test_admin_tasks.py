@@ -301,6 +301,10 @@ def test_a_long_value_is_cut(site: Client) -> None:
     assert "… and 50000 more characters" in page
 
 
+def test_a_task_has_a_history(site: Client) -> None:
+    assert "change history" in shown(site, page_of(made(1), "history")).lower()
+
+
 def test_a_task_can_be_neither_added_nor_changed(site: Client) -> None:
     task = made(1)
 
