@@ -165,7 +165,15 @@ def test_the_limits_are_applied():
     assert names() == ["1", "4", "5"]
 
 
-@pytest.mark.parametrize("said", [{"save_limit": 0}, {"failure_limit": 5}, {"keep_days": None}])
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"save_limit": 0},
+        {"failure_limit": 5},
+        {"keep_days": None},
+        {"ALT_CLUSTERS": {"long": {"keep_days": 365}}},
+    ],
+)
 def test_settings_that_say_what_is_kept_are_taken_at_their_word(said):
     store(31)
 

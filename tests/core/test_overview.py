@@ -17,6 +17,7 @@ from django_q.models import Schedule, Task
 from django_q.overview import Overview, gather, queue_sizes
 from django_q.status import Stat
 from django_q.tasks import async_task
+from tests.harness import Project
 
 pytestmark = pytest.mark.django_db
 
@@ -136,6 +137,29 @@ def test_missing_tables_are_explained():
         gather([])
 
 
+ON_A_SERVER = """
+from datetime import timedelta
+from uuid import uuid4
+from django.utils import timezone
+from django_q.models import Task
+from django_q.overview import gather
+for hours in range(48):
+    stopped = timezone.now() - timedelta(hours=hours, seconds=1)
+    started = stopped - timedelta(seconds=hours + 0.25)
+    Task(id=uuid4().hex, name="t", func="f", success=True, started=started, stopped=stopped).save()
+Task(id=uuid4().hex, name="t", func="f", success=False, started=started, stopped=stopped).save()
+found = gather()
+[found.successes, found.failures, found.tasks_per_day, round(found.average_seconds, 3)]
+"""
+
+
+@pytest.mark.parametrize("database_name", ["postgresql", "mariadb"], indirect=True)
+def test_servers_sum_up_the_same(project: Project) -> None:
+    project.configure({})
+
+    assert project.run(ON_A_SERVER) == [48, 1, 24.0, 11.75]
+
+
 # Queues
 
 
@@ -171,7 +195,8 @@ def test_a_queue_that_cannot_be_counted_hides_no_other(settings, broker):
 def test_why_a_queue_cannot_be_counted_is_logged(settings, caplog):
     settings.Q_CLUSTER = {"name": "far", "broker_class": f"{__name__}.Away"}
 
-    queue_sizes()
+    with caplog.at_level("DEBUG", logger="django-q"):
+        queue_sizes()
 
     assert "The queue 'far' cannot be counted: OSError: no route to host" in caplog.text
 

@@ -55,8 +55,8 @@ def test_the_keys_of_each_json_are_on_the_page() -> None:
         "qschedules": {field.name for field in fields(SyncReport)},
     }
 
-    for name in keys:
-        assert {key for key in keys[name] if f"`{key}`" not in section(name)} == set()
+    for name, needed in keys.items():
+        assert {key for key in needed if f"`{key}`" not in section(name)} == set()
 
 
 def test_the_keys_of_the_plugins_are_on_the_page() -> None:

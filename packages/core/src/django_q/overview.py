@@ -69,7 +69,7 @@ def gather(stats: Sequence[Stat] | None = None, broker: Broker | None = None) ->
 def queue_sizes() -> dict[str, int | None]:
     """How many packages wait in each queue that the settings name; None: that cannot be known.
 
-    Why not is in the log: one queue that cannot be reached must not hide the others.
+    Why not is in the log, at level DEBUG, since a page that shows it may be asked for every second.
     """
     return {name: _size_of(name) for name in queue_names()}
 
@@ -78,7 +78,7 @@ def _size_of(name: str) -> int | None:
     try:
         return get_broker(name).queue_size()
     except Exception as error:  # every client library has its own
-        logger.warning("The queue %r cannot be counted: %s: %s", name, type(error).__name__, error)
+        logger.debug("The queue %r cannot be counted: %s: %s", name, type(error).__name__, error)
         return None
 
 

@@ -14,6 +14,7 @@ from django_q import databases
 from django_q.conf import Settings
 from django_q.records.chunks import CHUNK_ROWS, Bounds, Part, Target, delete
 from django_q.records.pruning import beyond_limits
+from django_q.settings import RETENTION
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -126,10 +127,16 @@ def by_settings(settings: Settings, using: str, chunk_rows: int = CHUNK_ROWS) ->
     Where the settings say nothing of any of these, 30 days are kept.
     """
     days = settings.keep_days
-    if days is None and not settings.retention_is_explicit:
+    if days is None and not _says_what_is_kept(settings):
         days = DEFAULT_DAYS
     before = None if days is None else days_ago(days)
     return Cleaning(using, _by_settings(settings, using, before), days_ago(ITEM_DAYS), chunk_rows)
+
+
+def _says_what_is_kept(settings: Settings) -> bool:
+    """Also of another cluster: all of them have one table."""
+    others = settings.alt_clusters.values()
+    return settings.retention_is_explicit or any(RETENTION & set(entry) for entry in others)
 
 
 def days_ago(days: float, now: datetime | None = None) -> datetime:
