@@ -37,7 +37,9 @@ def browser() -> Iterator[Browser]:
     from playwright import sync_api
 
     with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(
+            executable_path=executable, args=["--no-sandbox", "--disable-gpu"]
+        )
         yield chromium
         chromium.close()
 
@@ -95,5 +97,6 @@ def photograph(page: Page, name: str) -> None:
     """Save the whole page as it is now, under the test's name."""
     SCREENSHOTS.mkdir(exist_ok=True)
     path = SCREENSHOTS / f"{re.sub(r'[^a-z0-9]+', '_', name.removeprefix('test_')).strip('_')}.png"
-    page.screenshot(path=path, full_page=True)
+    is_longer = page.evaluate("document.documentElement.scrollHeight > innerHeight")
+    page.screenshot(path=path, full_page=is_longer)  # which takes twice as long
     print(f"screenshot: {path}")

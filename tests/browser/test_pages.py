@@ -138,7 +138,7 @@ def plan(site: Site, name: str, **fields: object) -> None:
     """Make a schedule of which nothing is due."""
     due = "next_run=timezone.now() + timedelta(days=1)"
     fields = {"name": name, "func": "tests.jobs.ok", "args": repr(name)} | fields
-    site.run(f"Schedule.objects.create(**{fields!r}, {due}).pk")
+    site.run(f"Schedule.objects.create(**{fields!r}, {due})")
 
 
 def test_schedules_are_listed(page: Page, site: Site) -> None:
