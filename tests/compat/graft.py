@@ -28,6 +28,7 @@ OURS = Contender(
             *CLIENT,
             "django-redis>=6",
             "croniter",
+            "psutil>=5.9",
             "rich>=13",
             "pytest>=8",
             "pytest-django>=4.14",

@@ -84,6 +84,8 @@ class Board:
 
     decisions = Word(14)
     """monitor: how often it has decided on actions"""
+    told = Word(15)
+    """scheduler: it has had its first turn, and published the status if it could"""
 
     def __init__(self, workers: int, start_method: str = FORK) -> None:
         self.start_method = start_method

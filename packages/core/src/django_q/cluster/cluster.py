@@ -45,6 +45,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 LONGEST_NAP = 1.0
 
+TELL_SECONDS = 2.0
+"""How long `start()` waits for the first status, which cannot be saved while all are away."""
+
 
 class BoardEvent:
     """A word of the board in the shape of a multiprocessing.Event, but one that cannot deadlock:
@@ -124,6 +127,7 @@ class Cluster:
         """
         self.launch()
         self.wait_for_start()
+        self.wait_until_told()
         return os.getpid()
 
     def launch(self) -> None:
@@ -145,6 +149,15 @@ class Cluster:
             self.clear_away()
             raise RuntimeError("The sentinel ended before the cluster had started; see the log.")
         logger.info("Q Cluster %s running.", self.name)
+
+    def wait_until_told(self) -> None:
+        """Let whoever has started the cluster find its status; no longer than it should take."""
+        board = self.board
+        if board is not None:
+            self.wait_until(
+                lambda: bool(board.told or board.stopping) or not self._sentinel_lives(),
+                TELL_SECONDS,
+            )
 
     def start_sentinel(self) -> None:
         """Start a sentinel with a board of its own, in the settings of this cluster's queue."""

@@ -36,6 +36,12 @@ def run_scheduler(name: str, crew: Crew) -> None:
     def wait(seconds: float) -> None:
         bell.wait(seconds, stopping)
 
+    def rest(seconds: float) -> None:
+        if not board.told:
+            board.told = 1
+            board.main_bell.shout()
+        wait(seconds)
+
     patience = Patience(Outage.of_queue(crew), wait=wait, give_up=stopping)
     broker = patience.call(crew.broker, None, is_contact=False)
     if broker is None:
@@ -45,7 +51,7 @@ def run_scheduler(name: str, crew: Crew) -> None:
         broker,
         snapshot,
         stopping=stopping,
-        wait=wait,
+        wait=rest,
         database=Outage.of_database(crew, router.db_for_write(Task)),
         queue=Outage.of_broker(crew, broker),
     ).run()
