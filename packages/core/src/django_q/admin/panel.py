@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import router
-from django.utils import timezone
 
 from django_q import overview
 from django_q.admin import health
@@ -141,17 +140,19 @@ def _cluster(stat: Stat) -> Cluster:
         workers=len(stat.workers),
         restarts=stat.reincarnations,
         born=stat.tob,
-        silent_seconds=(timezone.now() - stat.timestamp).total_seconds(),
+        silent_seconds=seconds_since(stat.timestamp),
         running=[_running(task) for task in stat.running[:SHOWN_TASKS]],
         more_running=max(0, len(stat.running) - SHOWN_TASKS),
     )
 
 
+def seconds_since(moment: datetime) -> float:
+    """Not by timezone.now(): the site and its clusters need not agree on USE_TZ."""
+    return (datetime.now(moment.tzinfo) - moment).total_seconds()
+
+
 def _running(task: Mapping[str, Any]) -> RunningTask:
-    since = task.get("since")
-    return RunningTask(
-        task.get("name"), task.get("func"), since if isinstance(since, datetime) else None
-    )
+    return RunningTask(task.get("name"), task.get("func"), task.get("since"))
 
 
 def _words(cluster_id: Any) -> str:

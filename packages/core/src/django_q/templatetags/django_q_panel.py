@@ -7,11 +7,10 @@ from datetime import datetime
 from django import template
 from django.template import Context
 from django.templatetags.static import static
-from django.utils import timezone
 from django.utils.timesince import timesince
 from django.utils.translation import ngettext
 
-from django_q.admin.panel import Panel, gather
+from django_q.admin.panel import Panel, gather, seconds_since
 from django_q.conf import logger
 
 register = template.Library()
@@ -40,7 +39,7 @@ def lasting(since: datetime | None) -> str:
     """How long ago that was: in seconds up to a minute, then as Django says it."""
     if since is None:
         return ""
-    seconds = max(0, int((timezone.now() - since).total_seconds()))
+    seconds = max(0, int(seconds_since(since)))
     if seconds >= 60:
         return timesince(since)
     return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
