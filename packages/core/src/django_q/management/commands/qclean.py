@@ -32,6 +32,8 @@ class Command(BaseCommand):
         "failure_limit and keep_days of Q_CLUSTER leave no room for or, where it has none of the "
         "three, also those that are older than 30 days. Never asks; --dry-run only counts."
     )
+    requires_system_checks = ()
+    """cron mails what is printed, and would mail their advice every night."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -75,10 +77,10 @@ class Command(BaseCommand):
         shown = False
         for _ in found.run(tally):
             if is_watched and time.monotonic() >= next_line:
-                self.stderr.write(f"\r{tally.tasks:,} tasks deleted", lambda text: text, ending="")
+                self.stderr.write(f"\r{tally.tasks:,} tasks deleted", str, ending="")
                 next_line, shown = time.monotonic() + PROGRESS_SECONDS / 10, True
         if shown:
-            self.stderr.write("")
+            self.stderr.write("", str)
         return tally
 
 
