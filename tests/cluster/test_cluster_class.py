@@ -27,6 +27,7 @@ django.setup()
 
 from django_q.cluster import Cluster
 from django_q.conf import Conf
+from django_q.status import Stat
 from django_q.tasks import async_task, result
 
 
@@ -39,6 +40,7 @@ cluster = Cluster()
 told = {"before": facts(cluster), "status_before": str(cluster.stat.status)}
 told["pid_is_ours"] = cluster.start() == cluster.pid == os.getpid()
 told["running"] = facts(cluster)
+told["seen"] = [stat.pid for stat in Stat.get_all()] == [cluster.pid]
 told["started"] = cluster.start_event.is_set(), cluster.stop_event.is_set()
 told["sentinel"] = cluster.sentinel.is_alive()
 told["timeout"], told["host"] = cluster.timeout, cluster.host == os.uname().nodename
@@ -99,6 +101,7 @@ def test_the_stat_of_a_cluster_tells_its_processes(project: Project) -> None:
     assert len(set(pids)) == 6
     assert all(pids)
     assert told["stat_id"]
+    assert told["seen"]
     assert (told["status_before"], told["status_after"]) == ("Stopped", "Stopped")
     assert told["status"] in ("Idle", "Working")
     assert told["uptime"]

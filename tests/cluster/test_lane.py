@@ -43,6 +43,7 @@ def report(result: str = "r") -> Report:
         hook=None,
         args=None,
         kwargs=None,
+        options=None,
         result=result,
         group=None,
         cluster=None,

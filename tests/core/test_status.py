@@ -8,10 +8,11 @@ from uuid import uuid4
 
 import pytest
 from django.core.cache import caches
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from django_q import status
 from django_q.brokers import Broker
+from django_q.conf import Conf
 from django_q.models import ClusterStatus
 from django_q.signing import SignedPackage
 from django_q.status import Stat, Status
@@ -185,6 +186,19 @@ def test_without_pickle_a_status_travels_as_json(snapshot, settings):
     (found,) = Stat.get_all()
     assert (found.workers, str(found.cluster_id)) == ([15, 16], str(snapshot["cluster_id"]))
     assert found.uptime() >= 60
+
+
+@pytest.mark.parametrize("serializer", ["pickle", "json"])
+def test_a_state_is_read_in_the_readers_language(snapshot, settings, serializer):
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "serializer": serializer}
+    with translation.override("de"):
+        Stat.from_snapshot({**snapshot, "status": Conf.WORKING}).save()
+
+    [stat] = Stat.get_all()
+
+    assert stat.status == Conf.WORKING == "Working"
+    with translation.override("fr"):
+        assert stat.status == Conf.WORKING != "Working"
 
 
 @pytest.mark.parametrize("serializer", ["pickle", "json"])

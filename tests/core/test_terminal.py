@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import socket
 import sys
 from datetime import timedelta
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.utils import timezone
+from django.utils import timezone, translation
 from rich.console import Console, ConsoleRenderable
 
 from django_q import monitor_terminal
+from django_q.conf import Conf
 from django_q.status import Stat
 from django_q.terminal import INSTALL_RICH, clusters, memory
+from django_q.terminal.console import console_on
 from django_q.terminal.processes import INSTALL_PSUTIL, memory_of
 from django_q.terminal.sight import Sight
 
@@ -117,6 +120,16 @@ def test_names_cannot_draw_on_the_screen() -> None:
     assert "\x1b" not in lines[1]
 
 
+def test_a_terminal_without_unicode_shows_what_it_can() -> None:
+    screen = TextIOWrapper(BytesIO(), encoding="ascii")
+
+    console = console_on(screen)
+    console.print(clusters.running_table([(stat(), task(name="früh" * 30))], 1))
+
+    screen.flush()
+    assert "fr?hfr?h" in screen.buffer.getvalue().decode()  # type: ignore[attr-defined]
+
+
 def test_what_has_no_name_is_shown_all_the_same() -> None:
     unread = task(name=None, func=None, pid=4711)
 
@@ -161,6 +174,21 @@ def test_what_was_seen_stays_while_nobody_can_be_asked() -> None:
     assert sight.look() == 1
     assert (sight.trouble or "").endswith("trying again: ConnectionError: refused by all")
     assert (sight.look(), sight.trouble) == (2, None)
+
+
+# In English
+
+
+@pytest.mark.django_db
+def test_programs_read_states_in_english_whatever_the_sites_language() -> None:
+    stat(status=Conf.WORKING).save()
+    out = StringIO()
+
+    with translation.override("de"):
+        assert Conf.WORKING == "Arbeitet"
+        call_command("qmonitor", json=True, stdout=out)
+
+    assert [each["status"] for each in json.loads(out.getvalue())] == ["Working"]
 
 
 # The names of 1.x

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from django.conf import settings
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.module_loading import import_string
 
 from django_q.conf import Conf, get_settings, logger
@@ -87,7 +87,7 @@ class Stat(Status):
         self.host = facts.get("host") or self.host
         self.tob = _moment(facts.get("tob"))
         self.timestamp = _moment(facts.get("timestamp")) or self.timestamp
-        self.status = facts.get("status", self.status)
+        self.status = _state(facts.get("status", self.status))
         for process in ("sentinel", "pusher", "monitor", "scheduler"):
             setattr(self, process, facts.get(process) or 0)
         self.workers = list(facts.get("workers") or ())
@@ -131,7 +131,8 @@ class Stat(Status):
     def pack(self) -> str:
         """The signed text of it."""
         if get_settings().serializer == "json":
-            return SignedPackage.dumps(_plain(vars(self)), True)
+            with translation.override(None):  # the state is a text that each reader translates
+                return SignedPackage.dumps(_plain(vars(self)), True)
         return SignedPackage.dumps(self, True)
 
     @staticmethod
@@ -192,6 +193,15 @@ def _identity(value: Any) -> Any:
         return UUID(value) if isinstance(value, str) else value
     except ValueError:
         return value
+
+
+def _state(value: Any) -> Any:
+    """A state that was carried as text, as Conf has it: in the language of whoever reads it."""
+    if not isinstance(value, str):
+        return value
+    known = (Conf.STARTING, Conf.WORKING, Conf.IDLE, Conf.STOPPING, Conf.STOPPED)
+    with translation.override(None):
+        return next((state for state in known if state == value), value)
 
 
 def _running(tasks: Any) -> list[dict[str, Any]]:

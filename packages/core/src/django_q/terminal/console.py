@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import TextIOWrapper
 from typing import Any
 
 from django.core.management.base import OutputWrapper
@@ -17,6 +18,9 @@ def console_on(stdout: Any, options: Mapping[str, Any] | None = None) -> Console
     asked = options or {}
     if isinstance(stdout, OutputWrapper):
         stdout = stdout._out  # itself it would end each write with a new line
+    if isinstance(stdout, TextIOWrapper) and stdout.encoding.lower() not in ("utf-8", "utf8"):
+        # A name may have letters, and what is cut has dots, which not every terminal knows.
+        stdout.reconfigure(errors="replace")
     return Console(
         file=stdout,
         force_terminal=True if asked.get("force_color") else None,

@@ -6,6 +6,7 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.management.base import no_translations
 from django.db import router
 
 from django_q.management.monitoring import MonitoringCommand
@@ -27,6 +28,7 @@ class Command(MonitoringCommand):
             "--workers", action="store_true", help="Also show the memory of each worker."
         )
 
+    @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         with in_a_sentence(router.db_for_write(ClusterStatus)):
             require_psutil()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django.core.management.base import no_translations
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router
 
@@ -20,6 +21,7 @@ class Command(MonitoringCommand):
 
     help = "Shows the clusters of this project and what each worker runs now, until q is pressed."
 
+    @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         with in_a_sentence(router.db_for_write(ClusterStatus)):
             if options["json"]:
