@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from django.db import connections
 
 from django_q import databases
+from django_q.errors import DjangoQError
 from django_q.plugins.listing import in_one_line
 
 T = TypeVar("T")
@@ -48,8 +49,8 @@ class Sight(Generic[T]):
     def _missed(self, error: Exception) -> None:
         if self.trouble is None:
             self._since = f"{datetime.now():%H:%M:%S}"
-        told = in_one_line(f"{type(error).__name__}: {error}")
-        self.trouble = f"Out of reach since {self._since}, trying again: {told}"
+        told = str(error) if isinstance(error, DjangoQError) else f"{type(error).__name__}: {error}"
+        self.trouble = f"Out of reach since {self._since}: {in_one_line(told)}"
         # A connection may be what is broken.
         for using in connections:
             databases.close(using)
