@@ -180,7 +180,7 @@ def test_a_schedule_is_deleted_after_a_question(page: Page, site: Site) -> None:
     plan(site, "nightly", schedule_type="D")
     page.goto(site.url("schedule/"))
     page.get_by_role("link", name="nightly").click()
-    page.get_by_role("link", name="Delete").click()
+    page.locator(".deletelink").click()
 
     page.get_by_role("button", name="Yes").click()
 
