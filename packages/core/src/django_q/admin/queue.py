@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pprint import pformat
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -12,14 +11,13 @@ from django.db.models.lookups import LessThanOrEqual
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.functional import cached_property
-from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from django_q import package
 from django_q.admin.deeds import Deeds, Left
 from django_q.admin.lists import COUNTED, BoundedPaginator, MoreThan
-from django_q.admin.readable import SHOWN
+from django_q.admin.readable import shown
 from django_q.brokers import Broker
 from django_q.brokers.registry import choose
 from django_q.conf import Settings, get_settings, queue_names, seen_as, settings_of
@@ -174,17 +172,17 @@ class QueueAdmin(Base):
     @column(_("Arguments"))
     def shown_args(self, row: OrmQ) -> str:
         """The positional arguments."""
-        return _shown(row.args())
+        return shown(row.args())
 
     @column(_("Keyword arguments"))
     def shown_kwargs(self, row: OrmQ) -> str:
         """The keyword arguments."""
-        return _shown(row.kwargs())
+        return shown(row.kwargs())
 
     @column(_("Queue options"))
     def shown_options(self, row: OrmQ) -> str:
         """All else that the package says of its task."""
-        return _shown(row.q_options())
+        return shown(row.q_options())
 
     # What may be done
 
@@ -259,14 +257,6 @@ def _problem(row: OrmQ) -> str | None:
     except Exception as error:  # whatever lies in the queue, its page must be shown
         return str(error) or type(error).__name__
     return None
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = pformat(value, width=100, sort_dicts=False)
-    except Exception as error:  # such as a RecursionError
-        text = f"{type(error).__name__}: {error}"
-    return format_html("<pre>{}</pre>", text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
 
 
 # Where the queue is

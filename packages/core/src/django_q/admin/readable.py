@@ -68,11 +68,17 @@ def readable(encoded: str | None) -> str | None:
         value = records.decode(encoded)
     except Exception as error:  # unpickling imports, and runs what it names
         return gettext("It cannot be unpickled: %s") % _named(error)
+    return shown(value, len(encoded))
+
+
+def shown(value: Any, size: int = 0) -> str:
+    """A value as HTML, however it prints; `size` is that of its pickle."""
     try:
-        text = _pretty(value, len(encoded))
+        text = _pretty(value, size)
     except Exception as error:  # so does a __repr__
         return gettext("It cannot be shown: %s") % _named(error)
-    return format_html("<pre>{}</pre>", _cut(text))
+    # The admin's style gives a <pre> wide margins.
+    return format_html("<pre>{}</pre>" if "\n" in text else "<code>{}</code>", _cut(text))
 
 
 def _pretty(value: Any, size: int) -> str:

@@ -111,7 +111,7 @@ class TaskAdmin(FinishedTaskAdmin):
 class FailAdmin(FinishedTaskAdmin):
     """Tasks that failed."""
 
-    list_display = ("name", "group", "func", "cluster", "started", "stopped", "short_result")
+    list_display = ("name", "func", "short_result", "group", "cluster", "started", "stopped")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Task]:
         """Every failure with the beginning of its result, where the list shows that."""
@@ -122,12 +122,12 @@ class FailAdmin(FinishedTaskAdmin):
 
     @column(_("Short result"))
     def short_result(self, task: Any) -> str | None:
-        """The beginning of the reason, if that is a text."""
+        """The beginning of the reason, if that is a text, without its traceback."""
         if hasattr(task, "result_beginning"):
             text = text_beginning(task.result_beginning)
         else:
             text = text_beginning((stored(task, "result") or "")[:BEGINNING])
-        return text and Truncator(text).chars(100)
+        return text and Truncator(text.partition(" : Traceback (most")[0]).chars(100)
 
 
 def _names(fields: Any) -> list[str]:
