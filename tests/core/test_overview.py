@@ -11,6 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from django_q import overview as overview_module
 from django_q.brokers import Broker
 from django_q.errors import ConfigurationError
 from django_q.models import Schedule, Task
@@ -105,14 +106,25 @@ def test_the_rate_is_told_per_the_unit_that_suits_it(tasks_per_day, rate):
     assert overview(tasks_per_day=tasks_per_day).rate() == (pytest.approx(rate[0]), rate[1])
 
 
-def test_the_tables_take_three_statements_and_no_row_is_loaded():
+def test_of_very_many_the_latest_are_averaged(monkeypatch):
+    monkeypatch.setattr(overview_module, "AVERAGED_TASKS", 2)
+    store(1, hours_ago=3, seconds=100)
+    store(1, hours_ago=2, seconds=1)
+    store(1, hours_ago=1, seconds=2)
+
+    found = gather([])
+
+    assert (found.tasks_per_day, found.average_seconds) == (3, 1.5)
+
+
+def test_the_tables_take_four_statements_and_no_row_is_loaded():
     store(3)
 
     with CaptureQueriesContext(connection) as queries:
         gather([], Broker())
 
-    assert len(queries) == 3
-    assert all("COUNT(*)" in query["sql"] for query in queries)
+    assert len(queries) == 4
+    assert all("COUNT(*)" in each["sql"] or "AVG(" in each["sql"] for each in queries)
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's query plans")
@@ -122,11 +134,14 @@ def test_tasks_are_counted_by_indexes_alone_and_those_of_24_hours_found_by_one()
 
     with connection.cursor() as cursor:
         plans = [
-            cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}").fetchone()[-1]
-            for query in queries.captured_queries[:2]
+            " ".join(row[-1] for row in cursor.execute(f"EXPLAIN QUERY PLAN {each['sql']}"))
+            for each in queries.captured_queries[:3]
         ]
-    assert plans[0].endswith("USING COVERING INDEX django_q_task_success")
-    assert plans[1].endswith("USING INDEX django_q_task_success (success=? AND stopped>?)")
+    counts, finished, average = plans
+    assert counts.endswith("USING COVERING INDEX django_q_task_success")
+    assert finished.endswith("USING COVERING INDEX django_q_task_success (success=? AND stopped>?)")
+    assert "USING INDEX django_q_task_success (success=? AND stopped>?)" in average
+    assert "TEMP" not in average
 
 
 def test_missing_tables_are_explained():
