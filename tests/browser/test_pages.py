@@ -209,6 +209,7 @@ def test_a_schedule_is_paused(page: Page, site: Site) -> None:
     act(page, "Pause selected schedules", "nightly")
 
     assert "1 schedule" in saved(page)
+    assert rows(page).locator(".field-get_repeats").inner_text() == "paused"
     assert site.project.query("SELECT repeats FROM django_q_schedule") == [(0,)]
 
 

@@ -19,6 +19,7 @@ from pytest_django import Settings
 from django_q.admin import panel
 from django_q.brokers import get_broker
 from django_q.conf import Conf
+from django_q.models import Schedule
 from django_q.status import Stat
 from tests.servers import free_port
 
@@ -137,6 +138,15 @@ def test_fewer_workers_than_were_set_are_counted_once_the_cluster_has_started(
     told(status=status)
 
     assert ("has 2 of 3 workers" in shown(site)) is is_said
+
+
+def test_schedules_that_could_not_be_queued_are_counted(site: Client) -> None:
+    told()
+    for error in ("No module named 'shop'", "", None):
+        row = Schedule.objects.create(func="shop.tasks.send")
+        Schedule.objects.filter(pk=row.pk).update(error=error)
+
+    assert "1 schedule could not be queued" in shown(site)
 
 
 def test_a_cluster_that_has_stopped_works_on_no_queue(site: Client) -> None:

@@ -58,7 +58,7 @@ def test_every_schedule_has_a_line_in_the_order_in_which_they_are_due() -> None:
     assert " ".join(lines[0].split()) == "NAME WHEN NEXT RUN QUEUE REPEATS DECLARED ERROR"
     assert [line.split() for line in lines[1:]] == [
         ["nightly", "daily", "2040-01-01", "12:00:00+00:00", "short", "3", "yes"],
-        ["shop.tasks.send", "once", "2040-01-01", "12:00:00+00:00", "paused",
+        ["shop.tasks.send", "once", "2040-01-01", "12:00:00+00:00", "none", "left",
          "args", "cannot", "be", "read"],
     ]  # fmt: skip
 
@@ -91,6 +91,7 @@ def test_json_says_the_same_and_no_arguments() -> None:
             "next_run": "2040-01-01T12:00:00Z",
             "queue": None,
             "repeats": -1,
+            "paused": False,
             "declared": False,
             "error": None,
         }

@@ -45,6 +45,20 @@ def of_clusters(clusters: Sequence[Cluster], queues: Sequence[Queue]) -> Iterato
             yield from _missing_workers(cluster)
 
 
+def of_schedules() -> Iterator[Trouble]:
+    """Schedules that the scheduler has marked, and passes over until somebody saves them."""
+    from django_q.models import Schedule  # needs the app registry
+
+    count = Schedule.objects.exclude(error=None).exclude(error="").count()
+    if count:
+        text = ngettext(
+            "%(count)d schedule could not be queued: its error says why.",
+            "%(count)d schedules could not be queued: their errors say why.",
+            count,
+        )
+        yield Trouble(text % {"count": count}, "warning")
+
+
 def of_counting(queues: Sequence[Queue]) -> Iterator[Trouble]:
     """Queues of which the broker does not say how much waits in them."""
     for queue in queues:

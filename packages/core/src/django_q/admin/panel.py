@@ -116,6 +116,7 @@ def _gather() -> Panel:
         troubles += health.of_counting(queues)
     if clusters is not None:
         troubles += health.of_clusters(clusters, queues)
+    troubles += questions.ask(lambda: list(health.of_schedules())) or []
     return Panel(clusters, queues, troubles)
 
 

@@ -9,8 +9,8 @@ from django.contrib import admin
 from django.db import router
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from django_q.admin import operating
 from django_q.admin.deeds import Deeds
@@ -38,7 +38,7 @@ class ScheduleAdmin(Base):
         "name",
         "func",
         "schedule_type",
-        "repeats",
+        "get_repeats",
         "cluster",
         "next_run",
         "get_last_run",
@@ -69,7 +69,7 @@ class ScheduleAdmin(Base):
         success: bool | None = row.task_success if hasattr(row, "task_success") else row.success()
         return success
 
-    @column(_("last_run"))
+    @column(_("Last run"))
     def get_last_run(self, row: Any) -> str | None:
         """A link to the latest run's task."""
         if not hasattr(row, "task_name"):
@@ -78,6 +78,11 @@ class ScheduleAdmin(Base):
         if row.task_name is None:
             return None
         return link_to_task(row.task, row.task_name, row.task_success)
+
+    @admin.display(description=_("Repeats"), ordering="repeats")
+    def get_repeats(self, row: Schedule) -> str:
+        """How many runs are left, or that it is paused."""
+        return gettext("paused") if row.is_paused else str(row.repeats)
 
     @column(_("declared"), boolean=True)
     def is_declared(self, row: Schedule) -> bool:

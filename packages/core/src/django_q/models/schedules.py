@@ -271,13 +271,18 @@ class Schedule(models.Model):
             zone=get_settings().time_zone,
         )
 
+    @property
+    def is_paused(self) -> bool:
+        """Was it paused to be resumed, rather than run as often as it should?"""
+        return self.repeats == 0 and self.paused_repeats is not None
+
     @column(_("success"), boolean=True)
     def success(self) -> bool | None:
         """Did the latest run succeed? None while nothing is known."""
         success: bool | None = self._latest("success")
         return success
 
-    @column(_("last_run"))
+    @column(_("Last run"))
     def last_run(self) -> str | None:
         """A link to the latest run's task; its name alone on a site without the admin."""
         found: tuple[str, str, bool] | None = self._latest("id", "name", "success")

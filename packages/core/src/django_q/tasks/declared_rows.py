@@ -148,8 +148,7 @@ def _new_values(declaration: Declaration, row: Schedule, now: datetime) -> dict[
     if _is_timed_anew(declaration, row, values):
         values["next_run"] = declaration.first_run(now)
     if _repeats_anew(declaration, row):
-        is_paused = row.repeats == 0 and row.paused_repeats is not None
-        values["paused_repeats" if is_paused else "repeats"] = declaration.repeats
+        values["paused_repeats" if row.is_paused else "repeats"] = declaration.repeats
     return values | {"error": None}  # It is tried again.
 
 

@@ -103,6 +103,7 @@ def facts(row: Schedule) -> dict[str, Any]:
         "next_run": row.next_run,
         "queue": row.cluster,
         "repeats": row.repeats,
+        "paused": row.is_paused,
         "declared": row.declaration is not None,
         "error": row.error,
     }
@@ -110,16 +111,21 @@ def facts(row: Schedule) -> dict[str, Any]:
 
 def line(found: dict[str, Any]) -> tuple[str, ...]:
     """The same as cells; empty ones where there is nothing to say."""
-    repeats = found["repeats"]
     return (
         in_one_line(found["name"] or found["func"]),
         in_one_line(found["when"]),
         _local(found["next_run"]),
         in_one_line(found["queue"] or ""),
-        "for ever" if repeats < 0 else "paused" if repeats == 0 else str(repeats),
+        _left(found),
         "yes" if found["declared"] else "",
         in_one_line(found["error"] or ""),
     )
+
+
+def _left(found: dict[str, Any]) -> str:
+    if found["paused"]:
+        return "paused"
+    return "for ever" if found["repeats"] < 0 else str(found["repeats"] or "none left")
 
 
 def _local(moment: datetime | None) -> str:
