@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, no_translations
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router
 from django.utils import timezone
@@ -45,6 +45,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--json", action="store_true", help="The same as JSON.")
 
+    @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             if options["what"] == "sync":
