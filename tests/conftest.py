@@ -24,6 +24,7 @@ SLOW_MODULES = (
     "compat/test_side_by_side",
     "compat/test_upgrade",
     "brokers/test_wrong_brokers",
+    "browser/test_pages",
     "docs/test_benchmark",
     "cluster/test_qcluster",
 )
