@@ -292,7 +292,7 @@ def test_the_nine_figures_are_in_a_table() -> None:
 
     assert status == 0
     assert [line.split() for line in shown.splitlines()] == [
-        ["djq", "summary"],
+        ["tests", "summary"],
         ["Clusters", "1", "Workers", "2", "Restarts", "3"],
         ["Queued", "0", "Successes", "30", "Failures", "0"],
         ["Schedules", "1", "Tasks/hour", "1.25", "Avg", "time", ANY],

@@ -37,7 +37,7 @@ def info(broker: Broker | None = None) -> bool | None:
     from django_q.terminal.console import console_on
     from django_q.terminal.info import info_table
 
-    console_on(sys.stdout).print(info_table(gather(broker=broker), "djq summary"))
+    console_on(sys.stdout).print(info_table(gather(broker=broker)))
     return True
 
 

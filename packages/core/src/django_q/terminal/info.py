@@ -1,11 +1,4 @@
-"""The table of `qinfo`: nine figures, summed over all clusters.
-
-require_rich()
-from django_q.terminal.console import console_on
-from django_q.terminal.info import info_table
-
-console_on(self.stdout, options).print(info_table(gather(), "djq summary"))
-"""
+"""The table of `qinfo`: nine figures, summed over all clusters."""
 
 from __future__ import annotations
 
@@ -14,15 +7,17 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from django_q.conf import get_settings
 from django_q.terminal.console import cell
 
 if TYPE_CHECKING:
     from django_q.overview import Overview
 
 
-def info_table(overview: Overview, label: str) -> Table:
-    """Three rows of three figures, under a title."""
-    table = Table(title=cell(label, "bold green"), box=None, show_header=False, pad_edge=False)
+def info_table(overview: Overview) -> Table:
+    """Three rows of three figures, under the `name` of the site's clusters."""
+    title = cell(f"{get_settings().name} summary", "bold green")
+    table = Table(title=title, box=None, show_header=False, pad_edge=False)
     for _ in range(3):
         table.add_column(style="cyan", no_wrap=True)
         table.add_column(justify="right", no_wrap=True)

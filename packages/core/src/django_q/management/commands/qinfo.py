@@ -24,7 +24,6 @@ from django_q.plugins.listing import in_one_line
 from django_q.status import Stat
 from django_q.terminal import require_rich
 
-TITLE = "djq summary"
 NOBODY = "No clusters appear to be running."
 
 
@@ -97,7 +96,7 @@ class Command(BaseCommand):
         from django_q.terminal.console import console_on
         from django_q.terminal.info import info_table
 
-        console_on(self.stdout, options).print(info_table(overview, TITLE))
+        console_on(self.stdout, options).print(info_table(overview))
 
     def show_ids(self, as_json: bool) -> None:
         ids = [str(stat.cluster_id) for stat in Stat.get_all()]
