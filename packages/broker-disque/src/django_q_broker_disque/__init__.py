@@ -1,0 +1,1 @@
+"""The Disque broker of Django Q."""

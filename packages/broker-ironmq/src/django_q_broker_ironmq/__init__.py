@@ -1,0 +1,1 @@
+"""The IronMQ broker of Django Q."""
