@@ -38,6 +38,8 @@ class Bench:
     """Is a receipt good until another claim supersedes it, although its lease has ended?"""
     takes_bytes = True
     """Does `enqueue` take bytes too? (1.x only ever gave text.)"""
+    tells_lock_size = True
+    """Does the server tell how many packages are claimed? (IronMQ does not.)"""
     sequences = 20
     """How many random sequences of steps are tried."""
     database = "default"

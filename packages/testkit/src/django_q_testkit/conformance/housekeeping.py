@@ -56,6 +56,8 @@ class Housekeeping(Bench):
 
     def test_lock_size_counts_what_is_claimed(self, broker: Broker) -> None:
         needs(broker, "supports_receipts")
+        if not self.tells_lock_size:
+            pytest.skip("the server does not tell how many packages are claimed")
         enqueue(broker, *"abc")
         assert broker.lock_size() == 0
 
