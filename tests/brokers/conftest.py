@@ -12,8 +12,9 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from django_q.models import OrmQ
 from django_q_broker_orm.broker import ORM
-from tests import redis_servers
+from tests import mongo_server, redis_servers
 from tests.brokers.orm_database import create_table, registered
+from tests.ironmq_server import IronMQ
 from tests.servers import MariaDB, PostgreSQL, missing
 
 DRIVER_VARIABLE = "DJANGO_Q_TEST_MYSQL_DRIVER"
@@ -131,6 +132,22 @@ def valkey() -> Iterator[redis_servers.Valkey]:
 def encrypted() -> Iterator[redis_servers.EncryptedRedis]:
     """Yield a server that speaks nothing but TLS."""
     server = redis_servers.EncryptedRedis()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def mongo() -> Iterator[mongo_server.AnyMongo]:
+    """Yield a MongoDB, or what stands in for one, that says that it is a replica set."""
+    with mongo_server.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ironmq() -> Iterator[IronMQ]:
+    """Yield a stub of IronMQ."""
+    server = IronMQ()
     server.start()
     yield server
     server.close()
