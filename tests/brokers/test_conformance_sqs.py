@@ -1,0 +1,62 @@
+"""The SQS broker keeps the contract, on standard queues and on FIFO queues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from pytest_django import Settings
+
+from django_q.brokers.base import Broker
+from django_q_broker_sqs import clock
+from django_q_broker_sqs.broker import Sqs
+from django_q_testkit import BrokerConformance
+from tests import sqs_server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[sqs_server.Sqs]:
+    """Yield a server of this module's own."""
+    server = sqs_server.Sqs()
+    server.start()
+    yield server
+    server.close()
+
+
+class OnSqs(BrokerConformance):
+    """The broker, and a clock that it shares with the server."""
+
+    lease = 20.0
+    keeps_order = False
+    accepts_late_receipts = False
+    suffix = ""
+
+    @pytest.fixture(autouse=True)
+    def _queue(
+        self,
+        server: sqs_server.Sqs,
+        settings: Settings,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        settings.Q_CLUSTER = {"name": "tests", "sqs": server.settings()}
+        self.server = server
+        server.be_punctual()
+        since_boot, time_of_day = clock.since_boot, clock.time_of_day
+        monkeypatch.setattr(clock, "since_boot", lambda: since_boot() + server.put_forward)
+        monkeypatch.setattr(clock, "time_of_day", lambda: time_of_day() + server.put_forward)
+
+    def make_broker(self, list_key: str) -> Broker:
+        return Sqs(list_key + self.suffix)
+
+    def elapse(self, broker: Broker, seconds: float) -> None:
+        self.server.advance(seconds)
+
+
+class TestSqs(OnSqs):
+    """A standard queue."""
+
+
+class TestSqsFifo(OnSqs):
+    """A FIFO queue."""
+
+    suffix = ".fifo"
