@@ -36,6 +36,9 @@ class Bench:
     """Does the server deliver in the order of the enqueues? (SQS's standard queues do not.)"""
     accepts_late_receipts = True
     """Is a receipt good until another claim supersedes it, although its lease has ended?"""
+    lease_is_fixed = False
+    """Does the server fix each lease at the enqueue, at `lease` seconds, whatever `claim` and
+    `extend` ask for? (Disque does.)"""
     takes_bytes = True
     """Does `enqueue` take bytes too? (1.x only ever gave text.)"""
     tells_lock_size = True

@@ -151,7 +151,8 @@ class Sequence(RuleBasedStateMachine):
                 self.pass_time(step.leases)
 
     def seconds(self, leases: float) -> float:
-        return self.bench.lease * (leases if self.waits is None else min(leases, 1))
+        has_one_length = self.bench.lease_is_fixed or self.waits is not None
+        return self.bench.lease * (min(leases, 1) if has_one_length else leases)
 
     # Enqueue
 
