@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import requests
 
@@ -32,7 +33,7 @@ def explained(server: str) -> Iterator[None]:
     try:
         yield
     except requests.HTTPError as error:
-        raise _refused(server, error.response) from error
+        raise _refused(server, error) from error
     except UNREADABLE as error:
         raise ConfigurationError(
             f"{server} has no address that can be asked ({type(error).__name__}). Look at "
@@ -52,8 +53,9 @@ def explained(server: str) -> Iterator[None]:
         ) from error
 
 
-def _refused(server: str, response: requests.Response) -> DjangoQError:
-    status = response.status_code
+def _refused(server: str, error: requests.HTTPError) -> DjangoQError:
+    response: Any = error.response  # there is one: the library raises it of a response
+    status: int = response.status_code
     said = f"{status} {_said(response)}".rstrip()
     if status == UNAUTHORIZED:
         return ConfigurationError(
@@ -63,7 +65,7 @@ def _refused(server: str, response: requests.Response) -> DjangoQError:
     if status in {TIMED_OUT, TOO_MANY} or status >= 500:
         return BrokerUnavailable(f"{server} takes nothing for the moment: {said}.")
     if status == TOO_LARGE:
-        size = len(response.request.body or b"")
+        size = len(response.request.body or "")
         return UnsupportedByBroker(
             f"{server} refuses a request of {size} bytes as too large: {said}. What is allowed "
             "depends on the plan. Pass a reference to the data instead of the data."
@@ -71,7 +73,7 @@ def _refused(server: str, response: requests.Response) -> DjangoQError:
     return IronMQRefuses(f"{server} refuses a request: {said}.", status)
 
 
-def _said(response: requests.Response) -> str:
+def _said(response: Any) -> str:
     """The server's own words: a short text in its JSON, or the name of the status."""
     try:
         text = str(response.json()["msg"])

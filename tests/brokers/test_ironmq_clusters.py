@@ -1,0 +1,145 @@
+"""Clusters on IronMQ: each task once, also the long ones, and again what a dead cluster held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.harness import Project
+from tests.ironmq_server import IronMQ
+
+ENQUEUE = """
+from django_q.tasks import async_task
+for number in range({count}):
+    async_task("tests.jobs.ok", f"task-{{number}}")
+"""
+
+FAIL = "from django_q.tasks import async_task\nasync_task('tests.jobs.fail', 'failure')"
+
+HOLD = "from django_q.tasks import async_task\nasync_task('tests.jobs.gate', 'held', {gate!r})"
+
+Configure = Callable[..., str]
+
+
+@pytest.fixture
+def configure(project: Project, ironmq: IronMQ) -> Configure:
+    """Return what writes the settings of a project on IronMQ, and returns the queue's name."""
+    name = f"cluster-{uuid4().hex[:8]}"
+
+    def configure(**options: Any) -> str:
+        own = {"name": name, "orm": None, "iron_mq": ironmq.settings()}
+        project.configure(own | options)
+        return name
+
+    configure()
+    return configure
+
+
+def messages_of(ironmq: IronMQ, name: str) -> int:
+    """Count what waits: after a day, what anybody ever held."""
+    from iron_mq import IronMQ as Library
+
+    ironmq.advance(86_400)
+    return len(Library(**ironmq.settings()).queue(name).peek(100)["messages"])
+
+
+def test_two_clusters_share_the_work_and_do_each_task_once(
+    project: Project, configure: Configure, ironmq: IronMQ
+) -> None:
+    name = configure(save_limit=0)
+    clusters = [project.start_cluster() for _ in range(2)]
+    for cluster in clusters:
+        cluster.wait_for_line("running")
+
+    project.run(ENQUEUE.format(count=200))
+    tasks = project.wait_for_tasks(200)
+
+    assert [cluster.stop() for cluster in clusters] == [0, 0]
+    assert messages_of(ironmq, name) == 0
+    assert {task["success"] for task in tasks} == {1}
+    assert project.starts() == {f"task-{number}": 1 for number in range(200)}
+
+
+def test_a_task_longer_than_its_reservation_runs_once(
+    project: Project, configure: Configure, ironmq: IronMQ
+) -> None:
+    name = configure(retry=3, timeout=None, workers=1)
+    gate = project.gate()
+    project.run(HOLD.format(gate=gate.path))
+    clusters = [project.start_cluster() for _ in range(2)]
+    project.wait_for_starts(1)
+
+    def touches() -> int:
+        paths = [each["path"] for each in ironmq.requests()]
+        return sum(f"/{name}/" in path and path.endswith("/touch") for path in paths)
+
+    for _ in range(3):
+        ironmq.advance(20)
+        before = touches()
+        project.wait_until(lambda: touches() > before, what="a renewal")  # noqa: B023
+    gate.open()
+    project.wait_for_tasks(1)
+
+    assert [cluster.stop() for cluster in clusters] == [0, 0]
+    assert messages_of(ironmq, name) == 0
+    assert project.starts() == {"held": 1}
+
+
+def test_the_work_of_a_killed_cluster_comes_back_when_its_reservation_ends(
+    project: Project, configure: Configure, ironmq: IronMQ
+) -> None:
+    configure(workers=1)
+    gate = project.gate()
+    project.run(HOLD.format(gate=gate.path))
+    killed = project.start_cluster()
+    project.wait_for_starts(1)
+
+    killed.kill(group=True)
+    killed.wait()
+    gate.open()
+    ironmq.advance(61)
+    project.start_cluster()
+
+    (task,) = project.wait_for_tasks(1)
+    assert task["success"] == 1
+    assert project.starts() == {"held": 2}
+
+
+def test_a_failed_task_is_tried_again_after_retry(
+    project: Project, configure: Configure, ironmq: IronMQ
+) -> None:
+    configure(retry=3600)
+    project.run(FAIL)
+
+    cluster = project.start_cluster()
+    project.wait_for_starts(1)
+    project.wait_until(
+        lambda: any(each["path"].endswith("/release") for each in ironmq.requests()),
+        what="the release of what failed",
+    )
+    ironmq.advance(3601)
+    project.wait_for_starts(2)
+
+    assert cluster.stop() == 0
+
+
+def test_a_stop_gives_back_what_has_not_started(
+    project: Project, configure: Configure, ironmq: IronMQ
+) -> None:
+    name = configure(workers=1, stop_timeout=30)
+    gate = project.gate()
+    project.run(HOLD.format(gate=gate.path))
+    cluster = project.start_cluster()
+    project.wait_for_starts(1)
+    project.run(ENQUEUE.format(count=20))
+
+    cluster.terminate()
+    cluster.wait_for_line("stopping")
+    gate.open()
+
+    assert cluster.wait() == 0
+    assert messages_of(ironmq, name) == 20
+    assert project.starts() == {"held": 1}
