@@ -126,6 +126,19 @@ def test_a_failed_task_is_tried_again_after_retry(
     assert cluster.stop() == 0
 
 
+def test_failed_attempts_are_no_lapses(project: Project, configure: Configure) -> None:
+    configure(max_attempts=5, max_lapses=2, backoff=0)
+    project.run(FAIL)
+
+    cluster = project.start_cluster()
+    project.wait_for_starts(5)
+
+    assert cluster.stop() == 0
+    (task,) = project.tasks()
+    assert (task["success"], task["attempt_count"]) == (0, 5)
+    assert project.starts() == {"failure": 5}
+
+
 def test_a_stop_gives_back_what_has_not_started(
     project: Project, configure: Configure, ironmq: IronMQ
 ) -> None:

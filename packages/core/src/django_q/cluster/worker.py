@@ -140,7 +140,7 @@ class Worker:
     def process(self, delivery: Delivery) -> Report:
         """Read a package, and run its task unless that is pointless."""
         attempt, first = delivery.attempts + 1, not (delivery.lapses or delivery.attempts)
-        if delivery.lapses >= self.settings.max_lapses:
+        if self.is_exhausted(delivery):
             return self.exhausted(delivery)
         try:
             task = package.loads(delivery.package)
@@ -201,6 +201,18 @@ class Worker:
         """The report of a task that cannot be run, now or ever."""
         result = execution.refuse(task, self.settings, error, attempt=attempt, first=first)
         return Report(Verdict.FINISHED, Action.ACKNOWLEDGE, 0, result.outcome, str(error))
+
+    def is_exhausted(self, delivery: Delivery) -> bool:
+        """Was it claimed too often without an end?
+
+        A broker that counts no attempts takes each failed one for a lapse; the Task row does not.
+        """
+        lapses = delivery.lapses
+        if lapses >= self.settings.max_lapses and not self.crew.broker_class.counts_attempts:
+            task = identify(delivery.package)
+            if task is not None:
+                lapses -= self.patience.call(lambda: records.attempt_count(task["id"]), 0)
+        return lapses >= self.settings.max_lapses
 
     def exhausted(self, delivery: Delivery) -> Report:
         """End a package that was claimed again and again and never came to an end."""
