@@ -25,7 +25,7 @@ from django_q_broker_mongo.connection import (
 )
 from django_q_broker_mongo.documents import LeasedDocuments, key_of
 from django_q_broker_mongo.errors import explained
-from django_q_broker_mongo.waiting import Waiter, Woken
+from django_q_broker_mongo.waiting import SLICE_SECONDS, Waiter, Woken
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
 CHECK_MS = 1000
@@ -156,8 +156,7 @@ class Mongo(Broker):
 
     def _wait(self, deadline: float) -> Woken:
         """Wait until there is a reason to look: work, or the end of a delay or of a lease."""
-        due = self._documents.seconds_until_due(self._clock.now()) if self._waiter.hears else None
-        look_at = deadline if due is None else min(deadline, time.monotonic() + due)
+        look_at = self._look_at(deadline)
         poll = get_settings().poll
         while True:
             left = max(look_at - time.monotonic(), 0)
@@ -169,6 +168,14 @@ class Mongo(Broker):
                 return Woken.BY_TIME
             if woken is Woken.BY_WORK:
                 return woken
+
+    def _look_at(self, deadline: float) -> float:
+        if not self._waiter.hears:
+            return deadline
+        due = self._documents.seconds_until_due(self._clock.now())
+        due_at = float("inf") if due is None else time.monotonic() + due
+        # Rather a little late than deaf at the end: the last question to the stream takes its time.
+        return due_at if due_at < deadline else deadline + SLICE_SECONDS
 
     def _take(self, limit: int, lease: float) -> list[Delivery]:
         now = self._clock.now()

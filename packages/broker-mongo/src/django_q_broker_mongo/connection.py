@@ -128,7 +128,6 @@ def client_of(settings: Settings) -> Any:
 
 def mistakes(settings: Settings) -> Iterator[str]:
     """What is wrong with `Q_CLUSTER["mongo"]` or `["mongo_db"]`, a sentence each."""
-    options = _options(settings)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # of an option that a URI misspells

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
 from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
 
-SLICE_MS = 200
+from django_q_broker_mongo.errors import brief
+
+logger = logging.getLogger("django-q")
+
+SLICE_SECONDS = 0.2
 """How long the server lets one question wait: the cluster's waker is not heard meanwhile."""
 
 DEAF_SECONDS = 60.0
@@ -52,7 +58,8 @@ class Waiter:
     """
 
     def __init__(self, collection: Any) -> None:
-        self._collection = collection
+        # It tells nothing that an election may take back, whatever the claims read.
+        self._collection = collection.with_options(read_concern=ReadConcern("majority"))
         self._stream: Any = None
         self._deaf_until = float("-inf")
         self._pause_seconds = FIRST_PAUSE_SECONDS
@@ -67,9 +74,12 @@ class Waiter:
         if self.hears or time.monotonic() < self._deaf_until:
             return False
         try:
-            self._stream = self._collection.watch(WORK, max_await_time_ms=SLICE_MS)
-        except OperationFailure:
+            await_ms = round(SLICE_SECONDS * 1000)
+            self._stream = self._collection.watch(WORK, max_await_time_ms=await_ms)
+        except OperationFailure as error:
             # It stands alone, or does not let this user watch: claims may work all the same.
+            if self._deaf_until == float("-inf"):
+                logger.info("Polling %s, no change stream: %s", self._collection.name, brief(error))
             self._deaf_until = time.monotonic() + DEAF_SECONDS
             return False
         return True
@@ -80,7 +90,7 @@ class Waiter:
         if self._stream is None:
             self._pause_seconds = min(self._pause_seconds * 2, max(poll, FIRST_PAUSE_SECONDS))
             return self._paused(min(seconds, self._pause_seconds), pause)
-        if seconds < SLICE_MS / 1000:
+        if seconds < SLICE_SECONDS:
             return self._paused(seconds, pause)
         if pause(0):
             return Woken.BY_WAKER
