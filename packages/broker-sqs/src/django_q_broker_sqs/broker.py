@@ -168,8 +168,10 @@ class Sqs(Broker):
             found = self.queue.receive(limit, lease, 0 if is_rung else wait_seconds)
             deliveries = self._delivered(self._due(found), began, lease)
             left = idle_until - time.monotonic()
-            if deliveries or is_rung or left <= 0:
+            if deliveries or left <= 0 or (is_rung and not found):
                 return deliveries
+            if found:
+                continue  # what is due may be behind what was not
             if not wait_seconds and self.pause(min(get_settings().poll, left)):
                 return []
 
