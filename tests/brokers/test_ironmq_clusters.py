@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from tests.chaos import SETTINGS, Chaos, enqueue, is_done, verdict
 from tests.harness import Project
 from tests.ironmq_server import IronMQ
 
@@ -20,6 +24,12 @@ for number in range({count}):
 FAIL = "from django_q.tasks import async_task\nasync_task('tests.jobs.fail', 'failure')"
 
 HOLD = "from django_q.tasks import async_task\nasync_task('tests.jobs.gate', 'held', {gate!r})"
+
+TASKS = int(os.environ.get("DJANGO_Q_TEST_TASKS", "100"))
+"""How many tasks go through a cluster of which somebody dies every thirtieth or so."""
+
+LABELS = [f"task-{number}" for number in range(TASKS)]
+ROLES = cycle(("pusher", "worker", "cluster", "monitor", "main", "sentinel"))
 
 Configure = Callable[..., str]
 
@@ -156,3 +166,36 @@ def test_a_stop_gives_back_what_has_not_started(
     assert cluster.wait() == 0
     assert messages_of(ironmq, name) == 20
     assert project.starts() == {"held": 1}
+
+
+@pytest.fixture
+def fast_clock(ironmq: IronMQ) -> Iterator[None]:
+    """Let time pass 16 times as fast, which is slow enough for the renewals of those who live."""
+    is_over = Event()
+
+    def advance() -> None:
+        while not is_over.wait(0.5):
+            ironmq.advance(7.5)
+
+    thread = Thread(target=advance)
+    thread.start()
+    yield
+    is_over.set()
+    thread.join()
+
+
+@pytest.mark.usefixtures("fast_clock")
+def test_no_death_loses_a_task(project: Project, configure: Configure) -> None:
+    configure(**SETTINGS, workers=2)
+    enqueue(project, LABELS)
+    chaos = Chaos(project, seed=0)
+    chaos.start()
+
+    for starts in range(15, TASKS // 2, 15):
+        project.wait_for_starts(starts, 120)
+        chaos.kill_one(next(ROLES))
+    project.wait_until(lambda: is_done(project, LABELS), 120, "the success of all tasks")
+    chaos.stop()
+
+    found = verdict(project, LABELS, chaos.deaths)
+    assert (found.lost, found.orphans) == ([], []), chaos.deaths
