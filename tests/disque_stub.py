@@ -150,6 +150,7 @@ class Client:
                 node.is_deaf = True
             elif what in (b"DOWN", b"CUT"):
                 getattr(node, what.decode().lower())()
+                await asyncio.sleep(0.01)  # connections are closed by the time of the answer
             else:
                 raise Refused(SYNTAX)
         async with self.cluster.changed:
@@ -159,8 +160,8 @@ class Client:
     # Jobs
 
     def do_addjob(self, queue: bytes, body: bytes, timeout: bytes, *options: bytes) -> Any:
-        number(timeout)
         given = pairs(options, b"REPLICATE", b"DELAY", b"RETRY", b"TTL", b"MAXLEN")
+        number(timeout)
         replicate = given.pop("replicate", None)
         if replicate is not None and replicate > len(self.cluster.nodes):
             raise Refused("NOREPL Not enough reachable nodes for the requested replication level")
