@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.harness import ROOT, command_line
+from tests.ironmq_server import IronMQ
 from tests.packaging.conftest import Wheel
 from tests.packaging.environments import InstalledSite, installed
 from tests.redis_servers import Redis
@@ -135,13 +136,21 @@ LIBRARIES = {
 }
 
 USES = LIBRARIES | {
+    "ironmq": Use(shows_nothing_more, "ironmq", ()),
     "orm": Use(shows_nothing_more, "orm", ()),
     "redis": Use(shows_nothing_more, "redis", ()),
     "testkit": Use(runs_the_conformance_suite),
 }
 
-CLASSES = {"orm": "django_q_broker_orm.broker", "redis": "django_q_broker_redis.broker"}
+CLASSES = {
+    "ironmq": "django_q_broker_ironmq.broker",
+    "orm": "django_q_broker_orm.broker",
+    "redis": "django_q_broker_redis.broker",
+}
 """Where the class of each broker is."""
+
+KEYS = {"ironmq": "iron_mq", "redis": "redis"}
+"""The key of `Q_CLUSTER` that names each broker's server, the fixture `BROKER_server`."""
 
 
 # The tests
@@ -156,6 +165,15 @@ def redis_server() -> Iterator[Redis]:
     server.close()
 
 
+@pytest.fixture(scope="module")
+def ironmq_server() -> Iterator[IronMQ]:
+    """Yield a stub of IronMQ of this module's own."""
+    server = IronMQ()
+    server.start()
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def q_cluster(request: pytest.FixtureRequest) -> Callable[[str], dict[str, Any]]:
     """Return what the settings say of a broker; its server is started if it has one."""
@@ -163,8 +181,8 @@ def q_cluster(request: pytest.FixtureRequest) -> Callable[[str], dict[str, Any]]
     def options(broker: str) -> dict[str, Any]:
         if broker == "orm":
             return {"orm": "default"}
-        server: Redis = request.getfixturevalue("redis_server")
-        return {"orm": None, "redis": server.settings()}
+        server = request.getfixturevalue(f"{broker}_server")
+        return {"orm": None, KEYS[broker]: server.settings()}
 
     return options
 

@@ -18,9 +18,8 @@ HARMLESS = frozenset(
         *("api_version", "aws_region", "charset", "client_name", "connect_timeout", "db"),
         *("encoding", "health_check_interval", "host", "max_connections", "port", "protocol"),
         *("receive_message_wait_time_seconds", "region_name", "replicaset", "request_timeout"),
-        *("retry_on_timeout",),
         *("socket_connect_timeout", "socket_keepalive", "socket_timeout", "ssl", "timeout", "tls"),
-        *("unix_socket_path", "wait_time_seconds"),
+        *("retry_on_timeout", "unix_socket_path", "wait_time_seconds"),
     }
 )
 """What connection arguments may be shown; a name that nobody has thought of may be a password's."""
