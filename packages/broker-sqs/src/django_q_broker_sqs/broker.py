@@ -190,9 +190,20 @@ class Sqs(Broker):
     def _delivered(self, found: list[Message], began: float, lease: float) -> list[Delivery]:
         deliveries = []
         for each in found:
+            self._say_if_last(each)
             receipt = receipts.claimed(each.key, each.handle, began, lease).receipt()
             deliveries.append(Delivery(each.key, receipt, each.body, each.lapses))
         return deliveries
+
+    def _say_if_last(self, found: Message) -> None:
+        """Leave a trace of what SQS moves to a dead-letter queue unless it ends this time."""
+        redrive = self.queue.redrive() if found.receives > 1 else None
+        if redrive is not None and found.receives >= redrive[0]:
+            logger.warning(
+                "Message %s of the queue %r was received %s times: unless it ends now, it goes to "
+                "the dead-letter queue %r",
+                *(found.key, self.list_key, found.receives, redrive[1]),
+            )
 
     # Settling
 
