@@ -48,6 +48,8 @@ class TestMongo(OnMongo):
 class TestMongoAlone(OnMongo):
     """Asked again and again."""
 
+    sequences = 4
+
     @pytest.fixture(autouse=True)
     def _queue(self, alone: mongo_server.Mongo, settings: Settings) -> None:
         settings.Q_CLUSTER = {"name": "tests", "mongo": alone.settings(), "poll": 0.05}

@@ -77,7 +77,9 @@ class LeasedDocuments:
         try:
             self._collection.bulk_write(writes)
         except BulkWriteError as error:
-            done = int(error.details.get("nUpserted", 0))
+            # Without such an error all are there, but perhaps not on enough members: in doubt.
+            is_partly = error.details.get("writeErrors")
+            done = int(error.details.get("nUpserted", 0)) if is_partly else 0
             raise PartlyPut([str(id_) for id_ in ids[:done]], error) from error
         return [str(id_) for id_ in ids]
 

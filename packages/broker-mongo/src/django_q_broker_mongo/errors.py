@@ -95,7 +95,7 @@ def _complaint(error: Exception) -> str:
         return f"does not answer: {said}. Is it paused, busy, or cut off?"
     if isinstance(error, WTimeoutError | WriteConcernError) or _is_unwritten(error):
         return f"has not written to as many members as the write concern asks for: {said}."
-    if isinstance(error, ServerSelectionTimeoutError) and "rror" not in said:
+    if isinstance(error, ServerSelectionTimeoutError) and said.startswith("No "):
         return f"has no primary: {said}. Is an election under way?"
     if isinstance(error, ConnectionFailure | OSError):
         return f"cannot be reached: {said}. Does it run there?"
