@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.disque_server import DisqueStub
 from tests.harness import ROOT, command_line
 from tests.ironmq_server import IronMQ
 from tests.packaging.conftest import Wheel
@@ -136,6 +137,7 @@ LIBRARIES = {
 }
 
 USES = LIBRARIES | {
+    "disque": Use(shows_nothing_more, "disque", ()),
     "ironmq": Use(shows_nothing_more, "ironmq", ()),
     "orm": Use(shows_nothing_more, "orm", ()),
     "redis": Use(shows_nothing_more, "redis", ()),
@@ -143,6 +145,7 @@ USES = LIBRARIES | {
 }
 
 CLASSES = {
+    "disque": "django_q_broker_disque.broker",
     "ironmq": "django_q_broker_ironmq.broker",
     "orm": "django_q_broker_orm.broker",
     "redis": "django_q_broker_redis.broker",
@@ -166,6 +169,15 @@ def redis_server() -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="module")
+def disque_server() -> Iterator[DisqueStub]:
+    """Yield a stub of Disque of this module's own."""
+    server = DisqueStub()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
 def ironmq_server() -> Iterator[IronMQ]:
     """Yield a stub of IronMQ of this module's own."""
     server = IronMQ()
@@ -182,6 +194,8 @@ def q_cluster(request: pytest.FixtureRequest) -> Callable[[str], dict[str, Any]]
         if broker == "orm":
             return {"orm": "default"}
         server = request.getfixturevalue(f"{broker}_server")
+        if broker == "disque":
+            return {"orm": None} | server.settings()
         return {"orm": None, KEYS[broker]: server.settings()}
 
     return options
