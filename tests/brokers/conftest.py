@@ -12,7 +12,7 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from django_q.models import OrmQ
 from django_q_broker_orm.broker import ORM
-from tests import mongo_server, redis_servers
+from tests import mongo_server, redis_servers, sqs_server
 from tests.brokers.orm_database import create_table, registered
 from tests.ironmq_server import IronMQ
 from tests.servers import MariaDB, PostgreSQL, missing
@@ -148,6 +148,15 @@ def mongo() -> Iterator[mongo_server.AnyMongo]:
 def ironmq() -> Iterator[IronMQ]:
     """Yield a stub of IronMQ."""
     server = IronMQ()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def sqs() -> Iterator[sqs_server.Sqs]:
+    """Yield an SQS, whose clock whoever puts it forward sets right again."""
+    server = sqs_server.Sqs()
     server.start()
     yield server
     server.close()

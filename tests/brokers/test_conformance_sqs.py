@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from pytest_django import Settings
 
@@ -14,13 +12,11 @@ from django_q_testkit import BrokerConformance
 from tests import sqs_server
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[sqs_server.Sqs]:
-    """Yield a server of this module's own."""
-    server = sqs_server.Sqs()
-    server.start()
-    yield server
-    server.close()
+@pytest.fixture
+def server(sqs: sqs_server.Sqs) -> sqs_server.Sqs:
+    """Return the server, with the time that everybody has."""
+    sqs.be_punctual()
+    return sqs
 
 
 class OnSqs(BrokerConformance):

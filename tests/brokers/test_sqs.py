@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -33,20 +32,17 @@ HOUR = 3600
 SECRET = "s3cr3t-key"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[sqs_server.Sqs]:
-    """Yield a server of this module's own."""
-    server = sqs_server.Sqs()
-    server.start()
-    yield server
-    server.close()
+@pytest.fixture
+def server(sqs: sqs_server.Sqs) -> sqs_server.Sqs:
+    """Return the server, with the time that everybody has."""
+    sqs.be_punctual()
+    return sqs
 
 
 @pytest.fixture(autouse=True)
 def _settings(server: sqs_server.Sqs, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Name the server, whose clock is also the broker's."""
     configure(settings, server)
-    server.be_punctual()
     since_boot, time_of_day = clock.since_boot, clock.time_of_day
     monkeypatch.setattr(clock, "since_boot", lambda: since_boot() + server.put_forward)
     monkeypatch.setattr(clock, "time_of_day", lambda: time_of_day() + server.put_forward)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -22,12 +22,6 @@ FAIL = "from django_q.tasks import async_task\nasync_task('tests.jobs.fail', 'fa
 
 HOLD = "from django_q.tasks import async_task\nasync_task('tests.jobs.gate', 'held', {gate!r})"
 
-SIZES = """
-from django_q.brokers import get_broker
-broker = get_broker()
-[broker.queue_size(), broker.lock_size()]
-"""
-
 ENQUEUE_FAR = """
 from django_q.tasks import async_task
 for number in range(2):
@@ -40,15 +34,14 @@ from django_q.brokers import get_broker
 """
 
 Configure = Callable[..., None]
+Sizes = Callable[[], list[int]]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[sqs_server.Sqs]:
-    """Yield a server of this module's own."""
-    server = sqs_server.Sqs()
-    server.start()
-    yield server
-    server.close()
+@pytest.fixture
+def server(sqs: sqs_server.Sqs) -> sqs_server.Sqs:
+    """Return the server, with the time that everybody has."""
+    sqs.be_punctual()
+    return sqs
 
 
 @pytest.fixture
@@ -68,12 +61,22 @@ def configure(project: Project, server: sqs_server.Sqs, name: str) -> Configure:
     return configure
 
 
-def wait_until_settled(project: Project) -> None:
-    project.wait_until(lambda: project.run(SIZES) == [0, 0], what="an empty queue")
+@pytest.fixture
+def sizes(server: sqs_server.Sqs, name: str) -> Sizes:
+    """Return what counts the messages that wait, and those that are claimed."""
+    client = server.client()
+
+    def sizes() -> list[int]:
+        url = client.get_queue_url(QueueName=name)["QueueUrl"]
+        found = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        counted = "ApproximateNumberOfMessages"
+        return [int(found[counted]), int(found[f"{counted}NotVisible"])]
+
+    return sizes
 
 
 def test_two_clusters_share_the_work_and_do_each_task_once(
-    project: Project, configure: Configure
+    project: Project, configure: Configure, sizes: Sizes
 ) -> None:
     configure(save_limit=0)
     for _ in range(2):
@@ -82,7 +85,7 @@ def test_two_clusters_share_the_work_and_do_each_task_once(
     project.run(ENQUEUE.format(count=100))
     tasks = project.wait_for_tasks(100)
 
-    wait_until_settled(project)
+    project.wait_until(lambda: sizes() == [0, 0], what="an empty queue")
     assert {task["success"] for task in tasks} == {1}
     assert project.starts() == {f"task-{number}": 1 for number in range(100)}
 
@@ -107,7 +110,7 @@ def test_the_work_of_a_killed_cluster_comes_back_after_retry(
 
 
 def test_a_task_longer_than_the_visibility_timeout_runs_once(
-    project: Project, configure: Configure
+    project: Project, configure: Configure, sizes: Sizes
 ) -> None:
     configure(retry=1, workers=1)
     gate = project.gate()
@@ -121,24 +124,28 @@ def test_a_task_longer_than_the_visibility_timeout_runs_once(
     gate.open()
 
     (task,) = project.wait_for_tasks(1)
-    wait_until_settled(project)
+    project.wait_until(lambda: sizes() == [0, 0], what="an empty queue")
     assert (task["success"], project.starts()) == (1, {"held": 1})
 
 
-def test_failed_attempts_are_no_lapses(project: Project, configure: Configure) -> None:
+def test_failed_attempts_are_no_lapses(
+    project: Project, configure: Configure, sizes: Sizes
+) -> None:
     configure(max_attempts=4, max_lapses=2, backoff=0)
     project.run(FAIL)
 
     project.start_cluster()
     project.wait_for_starts(4)
 
-    wait_until_settled(project)
+    project.wait_until(lambda: sizes() == [0, 0], what="an empty queue")
     (task,) = project.tasks()
     assert (task["success"], task["attempt_count"]) == (0, 4)
     assert project.starts() == {"failure": 4}
 
 
-def test_a_stop_gives_back_what_has_not_started(project: Project, configure: Configure) -> None:
+def test_a_stop_gives_back_what_has_not_started(
+    project: Project, configure: Configure, sizes: Sizes
+) -> None:
     configure(workers=1, stop_timeout=30)
     gate = project.gate()
     project.run(HOLD.format(gate=gate.path))
@@ -151,7 +158,7 @@ def test_a_stop_gives_back_what_has_not_started(project: Project, configure: Con
     gate.open()
 
     assert cluster.wait() == 0
-    assert project.run(SIZES) == [20, 0]
+    assert sizes() == [20, 0]
     assert project.starts() == {"held": 1}
 
 
