@@ -13,6 +13,7 @@ import pytest
 from tests.disque_server import DisqueStub
 from tests.harness import ROOT, command_line
 from tests.ironmq_server import IronMQ
+from tests.mongo_server import Mongo
 from tests.packaging.conftest import Wheel
 from tests.packaging.environments import InstalledSite, installed
 from tests.redis_servers import Redis
@@ -139,6 +140,7 @@ LIBRARIES = {
 USES = LIBRARIES | {
     "disque": Use(shows_nothing_more, "disque", ()),
     "ironmq": Use(shows_nothing_more, "ironmq", ()),
+    "mongo": Use(shows_nothing_more, "mongo", ()),
     "orm": Use(shows_nothing_more, "orm", ()),
     "redis": Use(shows_nothing_more, "redis", ()),
     "testkit": Use(runs_the_conformance_suite),
@@ -147,12 +149,13 @@ USES = LIBRARIES | {
 CLASSES = {
     "disque": "django_q_broker_disque.broker",
     "ironmq": "django_q_broker_ironmq.broker",
+    "mongo": "django_q_broker_mongo.broker",
     "orm": "django_q_broker_orm.broker",
     "redis": "django_q_broker_redis.broker",
 }
 """Where the class of each broker is."""
 
-KEYS = {"ironmq": "iron_mq", "redis": "redis"}
+KEYS = {"ironmq": "iron_mq", "mongo": "mongo", "redis": "redis"}
 """The key of `Q_CLUSTER` that names each broker's server, the fixture `BROKER_server`."""
 
 
@@ -181,6 +184,15 @@ def disque_server() -> Iterator[DisqueStub]:
 def ironmq_server() -> Iterator[IronMQ]:
     """Yield a stub of IronMQ of this module's own."""
     server = IronMQ()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def mongo_server() -> Iterator[Mongo]:
+    """Yield a stand-in for MongoDB of this module's own."""
+    server = Mongo()
     server.start()
     yield server
     server.close()
