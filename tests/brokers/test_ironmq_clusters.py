@@ -168,6 +168,20 @@ def test_a_stop_gives_back_what_has_not_started(
     assert project.starts() == {"held": 1}
 
 
+def test_a_cluster_whose_credentials_are_refused_gives_up_at_once(
+    project: Project, configure: Configure, ironmq: IronMQ
+) -> None:
+    configure(iron_mq=ironmq.settings(token="wr0ng"), connect_timeout=600)
+
+    cluster = project.start_cluster()
+
+    assert cluster.wait() == 1
+    [line] = [line for line in cluster.log.splitlines() if "CRITICAL" in line]
+    assert "cannot be used: IronMQ at 127.0.0.1" in line
+    assert "refuses the credentials: 401 Unauthorized" in line
+    assert "wr0ng" not in cluster.log
+
+
 @pytest.fixture
 def fast_clock(ironmq: IronMQ) -> Iterator[None]:
     """Let time pass 16 times as fast, which is slow enough for the renewals of those who live."""

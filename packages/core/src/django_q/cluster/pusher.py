@@ -15,6 +15,7 @@ from django_q.cluster.crew import Crew, join_crew
 from django_q.cluster.dealer import Dealer
 from django_q.cluster.keeper import Keeper, give_back
 from django_q.cluster.patience import Outage, Patience
+from django_q.errors import ConfigurationError
 
 logger = logging.getLogger("django-q")
 
@@ -61,9 +62,15 @@ class Pusher:
         self.patience.outage = Outage.of_broker(self.crew, self.broker)
 
     def connect(self) -> None:
-        """Reach the broker once; before that has worked the cluster may still give up."""
-        if not self.broker.ping():
-            raise ConnectionError("it does not answer")
+        """Reach the broker once; before that has worked the cluster may still give up, at once
+        where the settings are wrong, such as credentials that the server refuses."""
+        try:
+            if not self.broker.ping():
+                raise ConnectionError("it does not answer")
+        except ConfigurationError as error:
+            if not self.board.connected:
+                self.fail("The broker of %s cannot be used: %s", self.crew.list_key, error)
+            raise
         self.board.connected = 1
 
     # Claiming
@@ -129,12 +136,16 @@ class Pusher:
             return True
         waited = (clock.now() - self.born) / clock.NANOSECONDS
         if not self.board.connected and waited > self.crew.settings.connect_timeout:
-            logger.critical(
+            self.fail(
                 "The broker of %s was not reached within %s seconds (connect_timeout)",
                 self.crew.list_key,
                 self.crew.settings.connect_timeout,
             )
-            self.board.failed = 1
-            self.board.main_bell.shout()
             return True
         return False
+
+    def fail(self, reason: str, *arguments: object) -> None:
+        """End the cluster, which has not begun to work."""
+        logger.critical(reason, *arguments)
+        self.board.failed = 1
+        self.board.main_bell.shout()
