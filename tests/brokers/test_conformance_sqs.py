@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from pytest_django import Settings
 
@@ -10,6 +12,8 @@ from django_q_broker_sqs import clock
 from django_q_broker_sqs.broker import Sqs
 from django_q_testkit import BrokerConformance
 from tests import sqs_server
+
+REGION = os.environ.get("DJANGO_Q_TEST_SQS_REGION")
 
 
 @pytest.fixture
@@ -62,3 +66,19 @@ class TestSqsFifo(OnSqs):
 
     sequences = 3
     suffix = ".fifo"
+
+
+@pytest.mark.skipif(not REGION, reason="set DJANGO_Q_TEST_SQS_REGION, and boto3 up")
+class TestAmazonSqs(BrokerConformance):
+    """A standard queue of the real service, where it is named."""
+
+    lease = 3.0
+    keeps_order = False
+    accepts_late_receipts = False
+
+    @pytest.fixture(autouse=True)
+    def _queue(self, settings: Settings) -> None:
+        settings.Q_CLUSTER = {"name": "tests", "sqs": {"aws_region": REGION}}
+
+    def make_broker(self, list_key: str) -> Broker:
+        return Sqs(list_key)

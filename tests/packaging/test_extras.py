@@ -17,6 +17,7 @@ from tests.mongo_server import Mongo
 from tests.packaging.conftest import Wheel
 from tests.packaging.environments import InstalledSite, installed
 from tests.redis_servers import Redis
+from tests.sqs_server import Sqs
 
 PYPROJECT = tomllib.loads((ROOT / "packages" / "core" / "pyproject.toml").read_text())
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
@@ -143,6 +144,7 @@ USES = LIBRARIES | {
     "mongo": Use(shows_nothing_more, "mongo", ()),
     "orm": Use(shows_nothing_more, "orm", ()),
     "redis": Use(shows_nothing_more, "redis", ()),
+    "sqs": Use(shows_nothing_more, "sqs", ()),
     "testkit": Use(runs_the_conformance_suite),
 }
 
@@ -152,10 +154,11 @@ CLASSES = {
     "mongo": "django_q_broker_mongo.broker",
     "orm": "django_q_broker_orm.broker",
     "redis": "django_q_broker_redis.broker",
+    "sqs": "django_q_broker_sqs.broker",
 }
 """Where the class of each broker is."""
 
-KEYS = {"ironmq": "iron_mq", "mongo": "mongo", "redis": "redis"}
+KEYS = {"ironmq": "iron_mq", "mongo": "mongo", "redis": "redis", "sqs": "sqs"}
 """The key of `Q_CLUSTER` that names each broker's server, the fixture `BROKER_server`."""
 
 
@@ -193,6 +196,15 @@ def ironmq_server() -> Iterator[IronMQ]:
 def mongo_server() -> Iterator[Mongo]:
     """Yield a stand-in for MongoDB of this module's own."""
     server = Mongo()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def sqs_server() -> Iterator[Sqs]:
+    """Yield an SQS of this module's own."""
+    server = Sqs()
     server.start()
     yield server
     server.close()
