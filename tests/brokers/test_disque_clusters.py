@@ -125,10 +125,14 @@ def test_a_failed_task_is_tried_max_attempts_times(project: Project, configure: 
     assert (task["success"], task["attempt_count"]) == (0, 3)
 
 
-def test_a_refused_password_is_said_by_the_cluster(project: Project, configure: Configure) -> None:
-    configure(disque_auth="wrong", connect_timeout=0.5)
+def test_a_cluster_whose_password_is_refused_gives_up_at_once(
+    project: Project, configure: Configure
+) -> None:
+    configure(disque_auth="wr0ng", connect_timeout=600)
 
     cluster = project.start_cluster()
 
     assert cluster.wait() == 1
-    assert "refuses the password" in cluster.log
+    [line] = [line for line in cluster.log.splitlines() if "CRITICAL" in line]
+    assert "refuses the password" in line
+    assert "wr0ng" not in cluster.log

@@ -16,10 +16,11 @@ import redis
 from pytest_django import Settings
 
 from django_q.conf import get_settings
-from django_q.errors import BrokerUnavailable, EnqueueError
+from django_q.errors import BrokerUnavailable, ConfigurationError, DjangoQError, EnqueueError
 from django_q_broker_disque import connection, jobs
 from django_q_broker_disque.broker import Disque
 from tests.disque_server import DisqueStub
+from tests.redis_servers import Redis
 from tests.servers import free_port
 
 PASSWORD = "let me in"
@@ -157,7 +158,7 @@ def test_when_no_node_answers_all_are_named(
 
 def test_a_refused_password_is_said_at_once(nodes: DisqueStub, settings: Settings) -> None:
     settings.Q_CLUSTER = nodes.settings(disque_auth="wrong")
-    with pytest.raises(BrokerUnavailable, match="refuses the password") as caught:
+    with pytest.raises(ConfigurationError, match="refuses the password") as caught:
         Disque().ping()
 
     assert "disque_auth" in str(caught.value)
@@ -168,8 +169,20 @@ def test_a_refused_password_is_said_at_once(nodes: DisqueStub, settings: Setting
 def test_a_missing_password_is_said_too(nodes: DisqueStub, settings: Settings) -> None:
     settings.Q_CLUSTER = nodes.settings(disque_auth=None)
 
-    with pytest.raises(BrokerUnavailable, match="Authentication required"):
+    with pytest.raises(ConfigurationError, match="Authentication required"):
         Disque().ping()
+
+
+def test_a_redis_is_no_disque(redis_server: Redis, settings: Settings) -> None:
+    settings.Q_CLUSTER = {"disque_nodes": [f"127.0.0.1:{redis_server.port}"]}
+
+    with pytest.raises(ConfigurationError, match=f"{redis_server.port} is no Disque"):
+        Disque().ping()
+
+
+def test_a_refused_command_names_its_node(broker: Disque) -> None:
+    with pytest.raises(DjangoQError, match=r"Disque at 127.0.0.1:\d+ refuses a command: BADID"):
+        broker.acknowledge("no-job 0 0 node ")
 
 
 def test_the_password_is_nowhere_to_be_read(broker: Disque) -> None:

@@ -11,10 +11,18 @@ from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from django_q.conf import Settings
-from django_q_broker_disque.errors import is_outage, is_refusal_of_credentials, refused, unavailable
+from django_q_broker_disque.errors import (
+    explained,
+    is_outage,
+    is_refusal_of_credentials,
+    no_disque,
+    refused,
+    unavailable,
+)
 
 PORT = 7711
 
@@ -54,10 +62,22 @@ class Node:
             max_connections=2**31,
         )
         try:
-            self.id = self.client.execute_command("HELLO")[1].decode()[:ID_LENGTH]
+            self.id = self._greet()[:ID_LENGTH]
         except BaseException:
             self.close()
             raise
+
+    def _greet(self) -> str:
+        """The node's name."""
+        try:
+            version, name, *_nodes = self.client.execute_command("HELLO")
+        except ResponseError as error:
+            if not str(error).startswith("unknown command"):
+                raise
+            raise no_disque(str(self.address)) from error
+        if version != 1:  # as of Redis, which has another HELLO
+            raise no_disque(str(self.address))
+        return str(name.decode())
 
     def check(self) -> None:
         """Have an open connection ready, or raise what keeps it from being opened."""
@@ -142,7 +162,8 @@ class Nodes:
         if is_refusal_of_credentials(error):
             raise refused(str(address), error) from error
         if not is_outage(error):
-            raise error
+            reason = explained(str(address), error)
+            raise reason from (None if reason is error else error)
         failed[str(address)] = error
 
 

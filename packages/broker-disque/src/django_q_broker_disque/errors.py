@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import redis
 from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
 
-from django_q.errors import BrokerUnavailable
+from django_q.errors import BrokerUnavailable, ConfigurationError, DjangoQError
 
 OUTAGES = (redis.ConnectionError, redis.TimeoutError, OSError)
 
@@ -27,6 +27,10 @@ class DisqueUnavailable(BrokerUnavailable, redis.ConnectionError):
     """
 
 
+class DisqueRefused(ConfigurationError, AuthenticationError):
+    """A node does not let us in, or is none; no later try would mend that."""
+
+
 def is_refusal_of_credentials(error: Exception) -> bool:
     """Is it the password? No other node would think otherwise."""
     return isinstance(error, AuthenticationError)
@@ -39,13 +43,27 @@ def is_outage(error: Exception) -> bool:
     return isinstance(error, OUTAGES)
 
 
-def refused(address: str, error: Exception) -> DisqueUnavailable:
+def refused(address: str, error: Exception) -> DisqueRefused:
     """The error that says which node does not let us in."""
-    said = str(error).rstrip(".")
-    return DisqueUnavailable(
-        f"Disque at {address} refuses the password: {said}. "
+    return DisqueRefused(
+        f"Disque at {address} refuses the password: {_said(error)}. "
         'Look at Q_CLUSTER["disque_auth"] and at the node\'s requirepass.'
     )
+
+
+def no_disque(address: str) -> DisqueRefused:
+    """The error that says that something else runs there."""
+    return DisqueRefused(
+        f"What answers at {address} is no Disque 1.0. "
+        'Look at the addresses in Q_CLUSTER["disque_nodes"].'
+    )
+
+
+def explained(address: str, error: Exception) -> Exception:
+    """What is neither an outage nor the password: of redis-py's errors which node it was."""
+    if not isinstance(error, ResponseError):
+        return error
+    return DjangoQError(f"Disque at {address} refuses a command: {_said(error)}.")
 
 
 def unavailable(errors: Mapping[str, Exception]) -> DisqueUnavailable:
@@ -56,7 +74,7 @@ def unavailable(errors: Mapping[str, Exception]) -> DisqueUnavailable:
 
 
 def _complaint(error: Exception) -> str:
-    said = str(error).rstrip(".")
+    said = _said(error)
     if isinstance(error, redis.TimeoutError):
         return f"does not answer: {said}. Is it paused, busy, or cut off?"
     if isinstance(error, BusyLoadingError):
@@ -64,3 +82,7 @@ def _complaint(error: Exception) -> str:
     if isinstance(error, ResponseError):
         return f"takes nothing for the moment: {said}."
     return f"cannot be reached: {said}. Does it run there?"
+
+
+def _said(error: Exception) -> str:
+    return str(error).rstrip(".")
