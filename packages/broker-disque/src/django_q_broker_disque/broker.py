@@ -106,7 +106,7 @@ class Disque(Broker):
         deadline = time.monotonic() + IDLE_SECONDS
         while True:
             left = deadline - time.monotonic()
-            longest = left if self.waker is None else min(left, get_settings().poll)
+            longest = left if self.waker is None else min(left, max(get_settings().poll, 0.01))
             rings = self.waker is not None and self.pause(0)
             wait_ms = 0 if rings else math.ceil(longest * 1000)
             found = self.connection.call(partial(self._take, limit, lease, wait_ms))
