@@ -14,6 +14,7 @@ from django_q_testkit import BrokerConformance
 from tests import sqs_server
 
 REGION = os.environ.get("DJANGO_Q_TEST_SQS_REGION")
+"""Where the real service is to be tested too, with the credentials that boto3 finds."""
 
 
 @pytest.fixture
@@ -68,17 +69,18 @@ class TestSqsFifo(OnSqs):
     suffix = ".fifo"
 
 
-@pytest.mark.skipif(not REGION, reason="set DJANGO_Q_TEST_SQS_REGION, and boto3 up")
-class TestAmazonSqs(BrokerConformance):
-    """A standard queue of the real service, where it is named."""
+if REGION:
 
-    lease = 3.0
-    keeps_order = False
-    accepts_late_receipts = False
+    class TestAmazonSqs(BrokerConformance):
+        """A standard queue of the real service, where it is named."""
 
-    @pytest.fixture(autouse=True)
-    def _queue(self, settings: Settings) -> None:
-        settings.Q_CLUSTER = {"name": "tests", "sqs": {"aws_region": REGION}}
+        lease = 3.0
+        keeps_order = False
+        accepts_late_receipts = False
 
-    def make_broker(self, list_key: str) -> Broker:
-        return Sqs(list_key)
+        @pytest.fixture(autouse=True)
+        def _queue(self, settings: Settings) -> None:
+            settings.Q_CLUSTER = {"name": "tests", "sqs": {"aws_region": REGION}}
+
+        def make_broker(self, list_key: str) -> Broker:
+            return Sqs(list_key)

@@ -143,25 +143,6 @@ def test_failed_attempts_are_no_lapses(
     assert project.starts() == {"failure": 4}
 
 
-def test_a_stop_gives_back_what_has_not_started(
-    project: Project, configure: Configure, sizes: Sizes
-) -> None:
-    configure(workers=1, stop_timeout=30)
-    gate = project.gate()
-    project.run(HOLD.format(gate=gate.path))
-    cluster = project.start_cluster()
-    project.wait_for_starts(1)
-    project.run(ENQUEUE.format(count=20))
-
-    cluster.terminate()
-    cluster.wait_for_line("stopping")
-    gate.open()
-
-    assert cluster.wait() == 0
-    assert sizes() == [20, 0]
-    assert project.starts() == {"held": 1}
-
-
 def test_one_site_has_a_queue_on_sqs_and_another_in_its_database(
     project: Project, server: sqs_server.Sqs, name: str
 ) -> None:

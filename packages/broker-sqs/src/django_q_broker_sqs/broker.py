@@ -280,8 +280,7 @@ class Sqs(Broker):
 
     def ping(self) -> bool:
         """May the queue be used? Makes it where it is not there."""
-        self.queue.forget()
-        return bool(self.queue.url())
+        return bool(self.queue.ask(["QueueArn"]))
 
     def info(self) -> str:
         return self._account().where

@@ -43,11 +43,12 @@ class Queue:
 
     def url(self) -> str:
         """Its address; a queue that is not there is made."""
-        urls = self._account.urls
-        if self.name not in urls:
+        # Other threads may forget it meanwhile.
+        url = self._account.urls.get(self.name)
+        if url is None:
             with explained(self._account.where):
-                urls[self.name] = self._find() or self._make()
-        return urls[self.name]
+                url = self._account.urls[self.name] = self._find() or self._make()
+        return url
 
     def _find(self) -> str | None:
         try:
@@ -91,10 +92,10 @@ class Queue:
 
     def attributes(self) -> dict[str, str]:
         """How it is set up, asked once per process."""
-        known = self._account.attributes
-        if self.name not in known:
-            known[self.name] = self.ask(SETTLED)
-        return known[self.name]
+        known = self._account.attributes.get(self.name)
+        if known is None:
+            known = self._account.attributes[self.name] = self.ask(SETTLED)
+        return known
 
     def ask(self, names: list[str]) -> dict[str, str]:
         """Some of its attributes as they are now."""
