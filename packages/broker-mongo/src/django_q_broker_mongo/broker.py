@@ -74,7 +74,7 @@ class Mongo(Broker):
 
     @staticmethod
     def get_connection(list_key: str | None = None) -> Any:
-        """The client of this process, one for all brokers while the settings stay the same."""
+        """The client of this process for this server, one for all brokers and threads."""
         with explained():
             return client_of(get_settings())
 

@@ -94,16 +94,19 @@ def _named_in_uris(options: Mapping[str, Any]) -> set[str]:
     }
 
 
-# The client of this process
+# The clients of this process
+
+KEPT = 4
+"""How many clients are kept: a site may have queues at several servers."""
 
 _lock = Lock()
-_known: tuple[Settings, Any] | None = None
+_known: list[tuple[dict[str, Any], Any]] = []
 
 
 def _forget() -> None:
-    """In a forked process: its parent's client, and the lock that a thread of it may have held."""
+    """In a forked process: its parent's clients, and the lock that a thread of it may have held."""
     global _lock, _known
-    _lock, _known = Lock(), None
+    _lock, _known = Lock(), []
 
 
 if hasattr(os, "register_at_fork"):
@@ -113,14 +116,15 @@ if hasattr(os, "register_at_fork"):
 def client_of(settings: Settings) -> Any:
     """The client for these settings: it has a pool that knows threads, and watches its servers,
     which would cost more than the task if each `async_task` had one."""
-    global _known  # noqa: PLW0603 - one per process; replaced whole
-    known = _known
-    if known is None or known[0] is not settings:
-        with _lock:
-            known = _known
-            if known is None or known[0] is not settings:
-                known = _known = (settings, connect(settings))
-    return known[1]
+    options = _options(settings)
+    with _lock:
+        client = next((client for known, client in _known if known == options), None)
+        if client is None:
+            client = connect(settings)
+            _known.insert(0, (options, client))
+            # Who has one that falls out keeps it.
+            del _known[KEPT:]
+        return client
 
 
 # What `manage.py check` says

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from bson import ObjectId
+from bson import MinKey, ObjectId
 from bson.errors import InvalidId
 from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError
@@ -42,6 +42,10 @@ RACES = 3
 HEAD_START_SECONDS = 1.0
 """How long before now something is said to be available that is to be claimed at once: so that
 nobody whose idea of the server's time lags overlooks it."""
+
+ANY = {"$gte": MinKey()}
+"""The condition that matches everything, a missing field too. Without one on each field before
+`lock`, MongoDB would read all that is locked and pass over it, instead of stepping over it."""
 
 NO_LEASE_ENDS = {"claim": None}
 """The condition that matches what no claim of ours holds or has held."""
@@ -110,7 +114,11 @@ class LeasedDocuments:
         return self._take_one(due, lease)
 
     def _due(self, now: datetime) -> dict[str, Any]:
-        return {"lock": {"$lte": now - timedelta(seconds=self._retry)}}
+        return {"ahead": ANY, "behind": ANY, "lock": {"$lte": self._latest_lock(now)}}
+
+    def _latest_lock(self, now: datetime) -> datetime:
+        """The last `lock` of what can be claimed at this time."""
+        return now - timedelta(seconds=self._retry)
 
     def _find_due(self, due: Document, limit: int) -> list[Any]:
         found = self._collection.find(due, {"_id": True}).sort(ORDER).limit(limit)
@@ -145,7 +153,7 @@ class LeasedDocuments:
     def seconds_until_due(self, now: datetime) -> float | None:
         """When the next of priority 0 can be claimed; the others are not asked for, since the
         index has them by their priorities first."""
-        start = now - timedelta(seconds=self._retry)
+        start = self._latest_lock(now)
         later = {"ahead": None, "behind": None, "lock": {"$gt": start}}
         found = self._collection.find_one(later, {"lock": True}, sort=ORDER)
         return (found["lock"] - start).total_seconds() if found else None
@@ -198,8 +206,8 @@ class LeasedDocuments:
         return int(self._collection.count_documents(self._due(now)))
 
     def count_locked(self, now: datetime) -> int:
-        (condition,) = self._due(now).values()
-        return int(self._collection.count_documents({"lock": {"$gt": condition["$lte"]}}))
+        later = {"ahead": ANY, "behind": ANY, "lock": {"$gt": self._latest_lock(now)}}
+        return int(self._collection.count_documents(later))
 
 
 def new_claim() -> str:
