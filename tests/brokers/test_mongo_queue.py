@@ -144,11 +144,13 @@ def test_priorities_beyond_a_hundred_are_refused(broker: Mongo) -> None:
 
 
 @pytest.fixture
-def patient(broker: Mongo, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Mongo:
-    """Return a broker whose claims wait for long, and which asks seldom unless it is woken."""
+def patient(broker: Mongo, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Mongo]:
+    """Yield a broker whose claims wait for long, and which asks seldom unless it is woken."""
     settings.Q_CLUSTER = settings.Q_CLUSTER | {"poll": LONG}
     monkeypatch.setattr(module, "IDLE_SECONDS", LONG)
-    return Mongo(broker.list_key)
+    patient = Mongo(broker.list_key)
+    yield patient
+    patient.close()
 
 
 def while_it_waits(patient: Mongo, act: Callable[[], Any]) -> list[Any]:
