@@ -235,9 +235,9 @@ def seen() -> dict[str, Any]:
     for title, url in pages().items():
         found[title] = browser.get(url).content.decode().count('class="action-select"')
     failure = reverse("admin:django_q_failure_change", args=[Failure.objects.defer("result")[0].pk])
+    message = REASON.partition(" : ")[0]
     for title, url in {"failures": pages()["failures"], "a failure": failure}.items():
-        page = browser.get(url).content.decode()
-        found[f"reason in {title}"] = REASON.splitlines()[0] in page
+        found[f"reason in {title}"] = message in browser.get(url).content.decode()
     return found
 
 

@@ -1,7 +1,9 @@
 """A terminal for tests: a pane of a tmux server that nobody else uses."""
 
 import subprocess
+from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 from tests.harness import Project
 from tests.servers import find
@@ -34,7 +36,9 @@ class Pane:
         done = subprocess.run(
             [find("tmux", "tmux"), "-S", str(self._socket), *arguments],
             cwd=self.project.path,
-            env=self.project.env | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"},
+            # COLUMNS as a shell may have exported it: it does not follow the window.
+            env=self.project.env
+            | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "COLUMNS": str(self.size[0])},
             check=True,
             capture_output=True,
             text=True,
@@ -53,6 +57,20 @@ class Pane:
     def screen(self, *, colours: bool = False) -> list[str]:
         """Return the lines that are shown; with escape sequences for their colours, if asked."""
         return self.tmux("capture-pane", "-p", *(["-e"] if colours else [])).splitlines()
+
+    def wait_for(self, wanted: Callable[[list[str]], Any], what: str) -> list[str]:
+        """Return the lines that are shown once they are wanted; blank ones are left out."""
+        seen: list[str] = []
+
+        def is_wanted() -> Any:
+            seen[:] = [line for line in self.screen() if line]
+            return seen and wanted(seen)
+
+        try:
+            self.project.wait_until(is_wanted, what=what)
+        except AssertionError as error:
+            raise AssertionError("\n".join([*seen, "", str(error)])) from None
+        return seen
 
     def is_full_screen(self) -> bool:
         """Does a program have the screen to itself?"""

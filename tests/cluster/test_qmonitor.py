@@ -95,14 +95,7 @@ def test_nothing_wraps_in_a_narrow_terminal(
     wide = [line for line in pane.screen() if line]
 
     pane.tmux("resize-window", "-x", "60")
-    narrow = project.wait_until(
-        lambda: (
-            lines
-            if (lines := [line for line in pane.screen() if line]) and lines[0].endswith("Up")
-            else None
-        ),
-        what="the header in 60 columns",
-    )
+    narrow = pane.wait_for(lambda lines: lines[0].endswith("Up"), "the header in 60 columns")
 
     assert [line.split()[0] for line in narrow] == [line.split()[0] for line in wide]
     assert narrow[0].split() == HEADER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -39,10 +40,19 @@ def watch(console: Console, draw: Callable[[int], ConsoleRenderable]) -> None:
         with _ending_orderly(), Keys() as keys, screen:
             pressed = ""
             while QUIT not in pressed.lower():
+                _follow(console)
                 screen.update(draw(console.height), refresh=True)
                 pressed = keys.pressed(REFRESH_SECONDS)
     except KeyboardInterrupt:
         pass
+
+
+def _follow(console: Console) -> None:
+    """Take the size that the terminal has now; rich would rather believe a COLUMNS that somebody
+    has exported, which stays as it was."""
+    columns, lines = os.get_terminal_size(console.file.fileno())
+    if columns and lines:  # A pseudo-terminal may not know.
+        console.size = columns, lines
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from django_q_testkit.conformance.model import (
     Claimed,
     Clock,
     Model,
+    Moment,
     named,
 )
 from django_q_testkit.conformance.steps import (
@@ -82,9 +83,9 @@ class Patience:
 
 
 def can_be_put_forward(bench: Bench, broker: Broker) -> bool:
-    clock = Clock(bench)
-    clock.elapse(broker, bench.lease)
-    return not clock.is_real
+    began = time.monotonic()
+    bench.elapse(broker, bench.lease)
+    return time.monotonic() - began < bench.lease * (1 - SOON_AFTER_ITS_END)
 
 
 def measures(sequences: int, is_waiting: bool) -> settings:
@@ -111,7 +112,7 @@ class Sequence(RuleBasedStateMachine):
         super().__init__()
         self.is_tried = patience.lasts()
         self.bench, self.patience, self.waits = bench, patience, waits
-        self.clock = Clock(bench)
+        self.clock = Clock(bench, is_waiting=waits is not None)
         self.list_key = f"sequence-{uuid4().hex[:12]}"
         self.brokers: list[Broker] = []
         self.clusters = [self.make_broker() for _number in range(CLUSTERS)]
@@ -165,8 +166,8 @@ class Sequence(RuleBasedStateMachine):
             options["priority"] = step.priority
         if step.delay_in_leases is not None and self.can_delay():
             seconds = step.delay_in_leases * self.bench.lease
-            options["available_at"] = ahead(seconds)
-            comes = self.available(seconds)
+            options["available_at"], moment = self.clock.timed(lambda: ahead(seconds))
+            comes = self.available(seconds, moment)
         self.put_in(self.clusters[step.by], names, options)
         self.model.enqueued(names, options.get("priority", 0), comes)
 
@@ -181,14 +182,13 @@ class Sequence(RuleBasedStateMachine):
         longest = self.clusters[0].max_delay
         return self.declares("supports_delay") and (longest is None or longest > self.bench.lease)
 
-    def available(self, seconds: float) -> tuple[float, float]:
+    def available(self, seconds: float, asked: Moment) -> tuple[float, float]:
         """When a package comes that waits for a time of day, which a clock that was put forward
-        may have passed already."""
-        now, lease = self.clock.now(), self.bench.lease
+        may have passed already; `asked` is when that time was so many seconds ahead."""
         is_kept_back = seconds > 0 and self.clock.is_real
         return (
-            now + seconds * (1 - NOT_LONG_BEFORE_ITS_END) if is_kept_back else ALWAYS,
-            now + max(seconds, 0) + lease * SOON_AFTER_ITS_END,
+            asked.began + seconds * (1 - NOT_LONG_BEFORE_ITS_END) if is_kept_back else ALWAYS,
+            asked.ended + max(seconds, 0) + self.bench.lease * SOON_AFTER_ITS_END,
         )
 
     # Claim
