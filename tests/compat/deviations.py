@@ -24,13 +24,13 @@ LEFT_OUT = """\
 
 Its suite, as its wheel brings it, is run on this `django_q` with every test of ours. All of it \
 passes but what is listed here: tests that drive the old engine's internals, whose behaviour is \
-tested otherwise, one of what is different on purpose, and tests of what is yet to come.
+tested otherwise, one of what is different on purpose, and tests that need a service at its address.
 """
 
 KINDS = {
     "internal": "Internals.",
     "deviating": "Different on purpose.",
-    "later": "Yet to come.",
+    "service": "Needs a service.",
 }
 """What the page says of each kind."""
 
