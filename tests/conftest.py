@@ -26,9 +26,6 @@ SLOW_MODULES = (
     "brokers/test_wrong_brokers",
     "browser/test_pages",
     "brokers/test_conformance_sqs",
-    "brokers/test_sqs_clusters",
-    "brokers/test_ironmq_clusters",
-    "brokers/test_disque_clusters",
     "docs/test_benchmark",
     "cluster/test_qcluster",
 )
