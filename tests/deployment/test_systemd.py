@@ -3,6 +3,7 @@
 No systemd runs here: what it would send is sent by the tests.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -64,7 +65,9 @@ class Units:
         """Send what `systemctl stop` sends: all of the control group may be the last to know."""
         everybody = self.project.processes() if kill_mode == "control-group" else [cluster.pid]
         for pid in everybody:
-            os.kill(pid, signal.SIGTERM)
+            # Who was told before may have told it to leave.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
 
 def service(path: Path) -> dict[str, str]:
