@@ -4,10 +4,9 @@ import os
 import signal
 import subprocess
 
-import pytest
-
 from tests.harness import Project
 from tests.managers import STOPPING, Outcome, RecordOutcome, assert_stopped, begin, type_in
+from tests.servers import missing
 
 NAMESPACE = "unshare --user --map-root-user --pid --fork --kill-child --mount-proc"
 
@@ -15,7 +14,7 @@ NAMESPACE = "unshare --user --map-root-user --pid --fork --kill-child --mount-pr
 def test_a_cluster_is_process_1(project: Project, record_outcome: RecordOutcome) -> None:
     allowed = subprocess.run([*NAMESPACE.split(), "true"], check=False, capture_output=True)
     if allowed.returncode:
-        pytest.skip(f"no process namespaces here: {allowed.stderr.decode()}")
+        missing(f"no process namespaces here: {allowed.stderr.decode()}")
     outside = type_in(project, f"$ {NAMESPACE} python manage.py qcluster")
     gate = begin(project, "busy")
     first = project.wait_until(lambda: children(outside.pid), what="a first process")

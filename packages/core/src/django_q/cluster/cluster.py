@@ -24,6 +24,7 @@ from django_q.cluster.birth import (
     start,
 )
 from django_q.cluster.board import Board
+from django_q.cluster.board_event import BoardEvent
 from django_q.cluster.crew import Crew, leave_nothing_open, set_title
 from django_q.cluster.fleet import Fleet
 from django_q.cluster.patience import Patience
@@ -47,31 +48,6 @@ LONGEST_NAP = 1.0
 
 TELL_SECONDS = 2.0
 """How long `start()` waits for the first status, which cannot be saved while all are away."""
-
-
-class BoardEvent:
-    """A word of the board in the shape of a multiprocessing.Event, but one that cannot deadlock:
-    setting it waits for nobody."""
-
-    def __init__(self, cluster: Cluster, word: str) -> None:
-        self._cluster = cluster
-        self._word = word
-
-    def is_set(self) -> bool:
-        """Has it happened?"""
-        board = self._cluster.board
-        return board is not None and bool(getattr(board, self._word))
-
-    def set(self) -> None:
-        """Make it happen."""
-        board = self._cluster.board
-        if board is not None:
-            setattr(board, self._word, max(1, getattr(board, self._word)))
-            board.sentinel_bell.shout()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it happens, at most `timeout` seconds."""
-        return self._cluster.wait_until(self.is_set, timeout)
 
 
 class Cluster:
